@@ -1,0 +1,80 @@
+"""Registries of mtpeft, children of MMEngine's roots with scope ``mtpeft``.
+
+``type='mtpeft.X'`` resolves from a config of any OpenMMLab package without ``custom_imports``:
+MMEngine imports ``<scope>.registry`` by itself, and every registry below knows where its modules
+live.
+"""
+
+import inspect
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.registry import Registry as _Registry
+from mmengine.registry import build_from_cfg
+
+from mtpeft.utils.suggest import hint
+
+
+def _build(cfg: dict, registry: _Registry, default_args: dict | None = None) -> Any:
+    """``build_from_cfg`` that names the nearest valid type or option.
+
+    Raises:
+        KeyError: the type is not registered.
+        TypeError: an option is unknown, or a required one is missing.
+    """
+    spec = {**(default_args or {}), **cfg}
+    kind = spec.get('type')
+    target = kind
+    if isinstance(kind, str):
+        try:
+            target = registry.get(kind)
+        except RuntimeError:
+            target = None
+        if target is None:
+            raise KeyError(
+                f"type='{kind}' is not registered in {registry.scope}::{registry.name}. "
+                + hint(kind.split('.')[-1], _names(registry))
+            )
+    _check_options(target, spec)
+    return build_from_cfg(cfg, registry, default_args=default_args)
+
+
+def _names(registry: _Registry) -> list[str]:
+    names = list(registry.module_dict)
+    return names + list(registry.parent.module_dict) if registry.parent is not None else names
+
+
+def _check_options(target: Any, spec: dict) -> None:
+    """Refuse keyword arguments that ``target`` does not take, before it is called."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    given = set(spec) - {'type', '_scope_'}
+    for name in sorted(given - set(parameters)):
+        raise TypeError(
+            f"{getattr(target, '__name__', target)} has no option '{name}'. "
+            + hint(name, [p for p in parameters if p != 'self'])
+        )
+
+
+class Registry(_Registry):
+    """MMEngine's registry with errors that name the nearest valid type or option."""
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        kwargs.setdefault('scope', 'mtpeft')
+        kwargs.setdefault('build_func', _build)
+        super().__init__(name, **kwargs)
+
+
+MODELS = Registry('model', parent=root.MODELS, locations=['mtpeft.models', 'mtpeft.adapters'])
+ADAPTERS = Registry('adapter', locations=['mtpeft.adapters'])
+TASKS = Registry('task', locations=['mtpeft.tasks'])
+DATASETS = Registry('dataset', parent=root.DATASETS, locations=['mtpeft.datasets'])
+TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['mtpeft.transforms'])
+METRICS = Registry('metric', parent=root.METRICS, locations=['mtpeft.evaluation'])
+EVALUATOR = Registry('evaluator', parent=root.EVALUATOR, locations=['mtpeft.evaluation'])
+HOOKS = Registry('hook', parent=root.HOOKS, locations=['mtpeft.hooks'])
+VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, locations=['mtpeft.visualization'])
