@@ -1,1 +1,1 @@
-"""mtpeft."""
+"""Transforms of a picture together with the labels of every task."""

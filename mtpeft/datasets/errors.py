@@ -1,0 +1,13 @@
+"""What a data set raises when a file on disk is not what it should be."""
+
+
+class DataFileError(ValueError):
+    """A file holds something other than expected; the message names the file and what to do.
+
+    It takes one message, as an exception must to cross from a data loader's worker unchanged.
+
+    Example:
+        >>> raise DataFileError('depth/7.npy: ...')
+        Traceback (most recent call last):
+        mtpeft.datasets.errors.DataFileError: depth/7.npy: ...
+    """
