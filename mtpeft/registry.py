@@ -78,3 +78,24 @@ METRICS = Registry('metric', parent=root.METRICS, locations=['mtpeft.evaluation'
 EVALUATOR = Registry('evaluator', parent=root.EVALUATOR, locations=['mtpeft.evaluation'])
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mtpeft.hooks'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, locations=['mtpeft.visualization'])
+
+OPTIM_WRAPPERS = _Registry(
+    'optim_wrapper', parent=root.OPTIM_WRAPPERS, scope='mtpeft', locations=['mtpeft.optim']
+)
+OPTIM_WRAPPER_CONSTRUCTORS = _Registry(
+    'optimizer wrapper constructor',
+    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='mtpeft',
+    locations=['mtpeft.optim'],
+)
+
+# Kinds that mtpeft adds nothing to. With default_scope = 'mtpeft' MMEngine looks for a child of
+# every root registry and warns, each time it builds something, where there is none.
+_PLAIN = {
+    kind: _Registry(getattr(root, kind).name, parent=getattr(root, kind), scope='mtpeft')
+    for kind in (
+        'DATA_SAMPLERS', 'FUNCTIONS', 'INFERENCERS', 'LOG_PROCESSORS', 'LOOPS', 'MODEL_WRAPPERS',
+        'OPTIMIZERS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS', 'VISBACKENDS',
+        'WEIGHT_INITIALIZERS',
+    )
+}  # fmt: skip

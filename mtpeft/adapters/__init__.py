@@ -1,1 +1,13 @@
-"""mtpeft."""
+"""Adapters: one file a method, swapped into a frozen network by pattern."""
+
+from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
+from mtpeft.adapters.inject import adapt_layer, inject
+from mtpeft.adapters.lanes import LaneBlock
+from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
+from mtpeft.adapters.lora import LoRA
+from mtpeft.adapters.mtlora import MTLoRA
+
+__all__ = [
+    'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear', 'LaneBlock',
+    'LoRA', 'MTLoRA', 'NotMergeableError', 'adapt_layer', 'check_rank', 'inject',
+]  # fmt: skip

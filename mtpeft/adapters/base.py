@@ -1,0 +1,185 @@
+"""What every adapter method has in common."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Remembered(NamedTuple):
+    """What a layer keeps of the shared pass for the lane pass of the same block.
+
+    Attributes:
+        output: The layer's output for the shared stream.
+        lane_input: What the adapter's lanes want of the shared stream (see
+            :meth:`Adapter.shared_and_memory`), ``None`` for nothing.
+    """
+
+    output: Tensor
+    lane_input: Tensor | None
+
+
+class Adapter(nn.Module):
+    """Parameters beside one frozen layer, for the shared stream and for ``T`` task lanes.
+
+    A method is a subclass: it creates its parameters, says how a stream passes the layer
+    (:meth:`forward`, :meth:`lane`) and, where it can, what it adds to the weight
+    (:meth:`delta_weight`). Task parameters are stacked on a leading task axis, ``(T, ...)``, so
+    that a block runs for all tasks at once under ``torch.vmap``; in a state dict every task has
+    its own key, ``<parameter>.<task>``, so that tasks can be loaded in any order.
+
+    Args:
+        layer: The adapted layer (its geometry is read, nothing of it is kept).
+        tasks: Names of the task lanes; empty for a layer that only the shared stream passes.
+
+    Attributes:
+        shared_parameters: Component -> names of the parameters of the shared stream.
+        task_parameters: Component -> names of the stacked parameters of the lanes.
+    """
+
+    #: the lanes need the shared stream's input of this layer (``frozen_input='shared'``)
+    lane_reads_shared_input = False
+    #: the lanes need the output of the shared path of this very layer
+    lane_reads_shared_output = False
+    #: the shared stream needs the lanes of the same layer, so both must run together
+    shared_reads_lanes = False
+
+    def __init__(self, layer: nn.Module, tasks: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.shared_parameters: dict[str, list[str]] = {}
+        self.task_parameters: dict[str, list[str]] = {}
+
+    # -- the streams ---------------------------------------------------------------------------
+
+    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """The shared stream: input ``(..., in)`` or ``(B, in, H, W)``, output alike with out."""
+        return self.shared_and_memory(layer, x)[0]
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The shared stream's output, and what :meth:`lane` wants to know of this pass."""
+        raise TypeError(f'{type(self).__name__} does not define a shared stream.')
+
+    def lane(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
+    ) -> Tensor:
+        """One task's stream.
+
+        Args:
+            layer: The adapted layer.
+            x: This task's input of the layer.
+            params: This task's slice of every task parameter, without the task axis.
+            memory: What :meth:`shared_and_memory` kept.
+        """
+        raise TypeError(f'{type(self).__name__} has no task lanes.')
+
+    def shared_from_lanes(self, layer: nn.Module, x: Tensor, lanes: list[Tensor]) -> Tensor:
+        """The shared stream's output where it is made of the lanes' (``shared_reads_lanes``)."""
+        raise TypeError(f'{type(self).__name__} does not make its shared stream of its lanes.')
+
+    # -- weights -------------------------------------------------------------------------------
+
+    def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
+        """What the shared path (``task=None``) or a task adds to the frozen weight.
+
+        Raises:
+            NotMergeableError: the method is no change of the weight alone.
+        """
+        raise NotMergeableError(f'{type(self).__name__} cannot be merged into a weight.')
+
+    def weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
+        """The merged weight of the shared path or of a task."""
+        return layer.weight + self.delta_weight(layer, task)
+
+    def reset_from_weight(self, layer: nn.Module) -> None:
+        """Called when the frozen weight was (re)loaded; methods that start from it override."""
+
+    # -- task parameters -----------------------------------------------------------------------
+
+    def lane_parameters(self) -> dict[str, nn.Parameter]:
+        """The stacked parameters ``(T, ...)`` of the lanes by name."""
+        names = (name for names in self.task_parameters.values() for name in names)
+        return {name: getattr(self, name) for name in names}
+
+    def task_index(self, task: str) -> int:
+        """Position of ``task`` on the task axis."""
+        return self.tasks.index(task)
+
+    def ranks(self) -> dict[str, int]:
+        """Rank of the shared path (key ``'shared'``) and of each task, for reports."""
+        return {}
+
+    # -- state: one key a task -----------------------------------------------------------------
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, stacked in self.lane_parameters().items():
+            destination.pop(prefix + name)
+            for index, task in enumerate(self.tasks):
+                one = stacked[index]
+                destination[f'{prefix}{name}.{task}'] = one if keep_vars else one.detach()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list,
+        unexpected_keys: list,
+        error_msgs: list,
+    ) -> None:
+        stacked = {}
+        for name, parameter in self.lane_parameters().items():
+            keys = [f'{prefix}{name}.{task}' for task in self.tasks]
+            missing_keys += [key for key in keys if key not in state_dict]
+            wrong = [
+                f'{key}: expected shape {tuple(parameter.shape[1:])}, '
+                f'got {tuple(state_dict[key].shape)}'
+                for key in keys
+                if key in state_dict and state_dict[key].shape != parameter.shape[1:]
+            ]
+            error_msgs += wrong
+            if not wrong:
+                rows = [state_dict.get(key, parameter.detach()[i]) for i, key in enumerate(keys)]
+                rows = [row.to(parameter) for row in rows]
+                stacked[prefix + name] = torch.stack(rows) if rows else parameter.detach()
+            else:
+                stacked[prefix + name] = parameter.detach()
+        super()._load_from_state_dict(
+            {**state_dict, **stacked}, prefix, local_metadata, strict, missing_keys, [], error_msgs
+        )
+        if strict:
+            own = {prefix + name for name in self.state_dict()}
+            unexpected_keys += [k for k in state_dict if k.startswith(prefix) and k not in own]
+
+    def extra_repr(self) -> str:
+        lanes = f', tasks={list(self.tasks)}' if self.tasks else ''
+        return f'ranks={self.ranks()}{lanes}'
+
+
+class NotMergeableError(RuntimeError):
+    """The method (or this stream of it) is no change of the weight alone."""
+
+
+def check_rank(rank: Any, layer: nn.Module, what: str = 'rank') -> int:
+    """Return ``rank`` if it is an integer from 1 to the layer's smaller side.
+
+    Raises:
+        ValueError: otherwise; :func:`mtpeft.adapters.inject.inject` adds the layer's name.
+    """
+    limit = min(matrix_shape(layer))
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= limit:
+        raise ValueError(
+            f'expected {what} to be an integer from 1 to {limit} '
+            f'(the smaller side of a {" x ".join(map(str, matrix_shape(layer)))} weight), '
+            f'got {rank!r}'
+        )
+    return rank
+
+
+def matrix_shape(layer: nn.Module) -> tuple[int, int]:
+    """``(out, in)`` of the weight as a matrix; a convolution's kernel counts into ``in``."""
+    weight = layer.weight
+    return weight.shape[0], weight[0].numel()

@@ -1,0 +1,215 @@
+"""Run one block for the shared stream and, at once, for every task.
+
+The block is not rewritten. Three ways lead through it:
+
+* ``vmap`` (default): a pass of the shared stream, in which every adapted layer may remember
+  something, then one pass under ``torch.vmap`` over the stacked task parameters. vmap is lazy:
+  what does not depend on the task is computed once.
+* ``fold``: shared stream and lanes lie behind one another on the batch axis of a single pass;
+  needed where the shared stream reads the lanes (MTLoRA's ``addition``).
+* ``loop``: the lane pass task by task; the plain form the other two are tested against.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from mtpeft.adapters.base import Remembered
+from mtpeft.adapters.layers import AdapterLayer
+
+LANE_STRATEGIES = ('vmap', 'fold', 'loop')
+_is_batched = torch._C._functorch.is_batchedtensor
+
+
+class _SharedPass:
+    """Stream of a lane block's shared pass: records what the lanes will want."""
+
+    def __init__(self, names: dict[AdapterLayer, str]) -> None:
+        self.names = names
+        self.memory: dict[str, Remembered] = {}
+
+    def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
+        out, lane_input = layer.adapter.shared_and_memory(layer, x)
+        self.memory[self.names[layer]] = Remembered(out, lane_input)
+        return out
+
+
+class _LanePass:
+    """Stream of one lane: task layers use the task's parameters, the others what was recorded.
+
+    A layer without lanes whose input does not depend on the task returns its remembered output:
+    nothing is computed twice, and its dropout is the one of the shared pass.
+    """
+
+    def __init__(
+        self,
+        names: dict[AdapterLayer, str],
+        params: dict[str, dict[str, Tensor]],
+        memory: dict[str, Remembered],
+    ) -> None:
+        self.names = names
+        self.params = params
+        self.memory = memory
+        self.diverged = False  # has a task layer been passed? Then no input is the shared one
+
+    def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
+        name = self.names[layer]
+        remembered = self.memory[name]
+        if name in self.params:
+            self.diverged = True
+            return layer.adapter.lane(layer, x, self.params[name], remembered.lane_input)
+        if not self.diverged and not _is_batched(x):
+            return remembered.output
+        return layer.adapter(layer, x)
+
+
+class _FoldedPass:
+    """Stream of a folded pass: the batch axis holds the shared stream, then each lane."""
+
+    def __init__(self, names: dict[AdapterLayer, str], tasks: Sequence[str]) -> None:
+        self.names = names
+        self.tasks = tasks
+
+    def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
+        adapter = layer.adapter
+        if not adapter.tasks:
+            return adapter(layer, x)
+        shared, *lanes = x.chunk(1 + len(self.tasks))
+        stacked = adapter.lane_parameters()
+        params = [{k: v[i] for k, v in stacked.items()} for i in range(len(self.tasks))]
+        if adapter.shared_reads_lanes:
+            memory = layer.frozen(shared)
+        else:
+            out, memory = adapter.shared_and_memory(layer, shared)
+        lanes = [adapter.lane(layer, x_t, p, memory) for x_t, p in zip(lanes, params, strict=True)]
+        if adapter.shared_reads_lanes:
+            out = adapter.shared_from_lanes(layer, shared, lanes)
+        return torch.cat([out, *lanes])
+
+
+class LaneBlock:
+    """A block with task lanes.
+
+    Args:
+        block: The block. timm's DropPath inside it is replaced by an equal one that works under
+            vmap.
+        tasks: The lanes' names, in the order of the task axis.
+        run: ``run(block, x)`` calls the block.
+        strategy: One of :data:`LANE_STRATEGIES`; ``'vmap'`` falls back to ``'fold'`` where the
+            shared stream reads the lanes.
+    """
+
+    def __init__(
+        self,
+        block: nn.Module,
+        tasks: Sequence[str],
+        run: Callable[[nn.Module, Tensor], Tensor],
+        strategy: str = 'vmap',
+    ) -> None:
+        self.block = block
+        self.tasks = tuple(tasks)
+        self.run = run
+        self.layers = {n: m for n, m in block.named_modules() if isinstance(m, AdapterLayer)}
+        reads_lanes = any(m.adapter.shared_reads_lanes for m in self.layers.values())
+        self.strategy = 'fold' if reads_lanes else strategy
+        replace_drop_path(block)
+
+    @property
+    def task_layers(self) -> dict[str, AdapterLayer]:
+        """The layers with task parameters, in the order of the block's modules."""
+        return {name: layer for name, layer in self.layers.items() if layer.adapter.tasks}
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the block.
+
+        Args:
+            x: The block's input ``(B, ...)``, the same for all.
+
+        Returns:
+            The shared stream's output ``(B, ...)`` and the lanes' ``(T, B, ...)``.
+        """
+        names = {layer: name for name, layer in self.layers.items()}
+        if self.strategy == 'fold':
+            copies = 1 + len(self.tasks)
+            folded = x.repeat(copies, *[1] * (x.ndim - 1))
+            with self._streaming(_FoldedPass(names, self.tasks)):
+                out = self.run(self.block, folded)
+            shared, *lanes = out.chunk(copies)
+            return shared, torch.stack(lanes)
+        recorder = _SharedPass(names)
+        with self._streaming(recorder):
+            shared = self.run(self.block, x)
+        params = {n: layer.adapter.lane_parameters() for n, layer in self.task_layers.items()}
+
+        def lane(params: dict, memory: dict) -> Tensor:
+            with self._streaming(_LanePass(names, params, memory)):
+                return self.run(self.block, x)
+
+        if self.strategy == 'loop':
+            slices = [
+                {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
+                for i in range(len(self.tasks))
+            ]
+            return shared, torch.stack([lane(p, recorder.memory) for p in slices])
+        mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
+        return shared, mapped(params, recorder.memory)
+
+    @contextlib.contextmanager
+    def _streaming(self, stream: Any) -> Iterator[None]:
+        for layer in self.layers.values():
+            layer.stream = stream
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.stream = None
+
+    def unused_parameters(self) -> list[nn.Parameter]:
+        """Shared parameters without effect when nobody reads the shared stream's output.
+
+        Walking back from the block's end: a layer's shared path matters if its own lanes read it,
+        or if the lanes of a later layer read the shared stream.
+        """
+        unused, needed = [], False
+        for layer in reversed(self.task_layers.values()):
+            adapter = layer.adapter
+            if not needed and not adapter.lane_reads_shared_output:
+                names = [n for group in adapter.shared_parameters.values() for n in group]
+                unused += [adapter.get_parameter(n) for n in names]
+            needed = needed or adapter.lane_reads_shared_input
+        return unused
+
+
+class LaneDropPath(nn.Module):
+    """Stochastic depth per sample, free of in-place random numbers (which vmap refuses).
+
+    Args:
+        drop_prob: Probability to drop a sample's path in training.
+        scale_by_keep: Divide what is kept by the probability to keep it.
+    """
+
+    def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+        self.scale_by_keep = scale_by_keep
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.drop_prob == 0:
+            return x
+        keep = 1 - self.drop_prob
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        mask = (torch.rand(shape, device=x.device) < keep).to(x.dtype)
+        return x * (mask / keep if self.scale_by_keep and keep > 0 else mask)
+
+
+def replace_drop_path(block: nn.Module) -> None:
+    """Swap timm's DropPath for :class:`LaneDropPath` inside ``block``."""
+    for module in list(block.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, DropPath):
+                new = LaneDropPath(child.drop_prob, child.scale_by_keep)
+                setattr(module, name, new.train(child.training))

@@ -1,0 +1,99 @@
+"""Layers that adopt a frozen layer's weight and pass streams through an adapter."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
+from timm.layers.padding import pad_same
+from torch import Tensor, nn
+
+from mtpeft.adapters.base import Adapter
+
+
+class AdapterLayer:
+    """Mixin: a layer with an adapter beside it, swapped in for the original.
+
+    The layer takes over everything of the original, its ``weight`` and ``bias`` Parameters under
+    their own names included, so no key of a state dict changes; the adapter's parameters are
+    added below ``adapter.``.
+
+    Attributes:
+        adapter: The :class:`~mtpeft.adapters.base.Adapter`.
+        stream: What carries the current pass (set by :mod:`mtpeft.adapters.lanes` while a lane
+            block runs), ``None`` for a plain pass of the shared stream.
+    """
+
+    adapter: Adapter
+    stream: Any = None
+
+    @classmethod
+    def adopt(cls, layer: nn.Module) -> 'AdapterLayer':
+        """A layer of this class that shares all state of ``layer``."""
+        new = cls.__new__(cls)
+        new.__dict__.update(layer.__dict__)
+        new.__dict__['_modules'] = dict(layer._modules)
+        return new
+
+    def frozen(self, x: Tensor) -> Tensor:
+        """The original layer: ``W0 x + b``."""
+        return super().forward(x)
+
+    def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """``B A x`` with this layer's geometry; ``a`` ``(r, in[, k, k])``, ``b`` ``(out, r)``."""
+        raise TypeError(f'{type(self).__name__} defines no low-rank product.')
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.adapter(self, x) if self.stream is None else self.stream(self, x)
+
+
+class AdapterLinear(AdapterLayer, nn.Linear):
+    """A Linear layer with an adapter; ``(..., in) -> (..., out)``.
+
+    Example:
+        >>> import torch
+        >>> from mtpeft.adapters import LoRA, adapt_layer
+        >>> layer = adapt_layer(nn.Linear(8, 4), dict(type='LoRA', rank=2))
+        >>> layer(torch.ones(3, 8)).shape
+        torch.Size([3, 4])
+    """
+
+    def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return F.linear(F.linear(x, a), b)
+
+
+class AdapterConv2d(AdapterLayer, nn.Conv2d):
+    """A convolution (``groups=1``) with an adapter; ``(B, in, H, W) -> (B, out, H', W')``.
+
+    In a low-rank product A has the layer's kernel, stride, padding and dilation, B is 1 x 1.
+    """
+
+    def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return F.conv2d(self._conv_forward(x, a, None), b[:, :, None, None])
+
+
+class AdapterConv2dSame(AdapterLayer, Conv2dSame):
+    """timm's convolution with TensorFlow padding, with an adapter."""
+
+    def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        x = pad_same(x, a.shape[-2:], self.stride, self.dilation)
+        inner = F.conv2d(x, a, None, self.stride, 0, self.dilation)
+        return F.conv2d(inner, b[:, :, None, None])
+
+
+def adapter_class(layer: nn.Module) -> type[AdapterLayer] | None:
+    """The class that can adopt ``layer``; ``None`` if there is none.
+
+    Grouped convolutions and subclasses with a forward of their own (whose formula is unknown)
+    are not adapted.
+    """
+    forward = type(layer).forward
+    if isinstance(layer, nn.Linear) and (
+        forward is nn.Linear.forward or type(layer).__module__.startswith('mmcv.')
+    ):
+        return AdapterLinear
+    if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+        if isinstance(layer, Conv2dSame):
+            return AdapterConv2dSame
+        if forward is nn.Conv2d.forward or type(layer).__module__.startswith('mmcv.'):
+            return AdapterConv2d
+    return None

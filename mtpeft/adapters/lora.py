@@ -1,0 +1,115 @@
+"""LoRA: low-rank adaptation (arXiv 2106.09685)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mtpeft.adapters.base import Adapter, check_rank
+from mtpeft.registry import ADAPTERS
+from mtpeft.utils.suggest import hint
+
+
+@ADAPTERS.register_module()
+class LoRA(Adapter):
+    r"""Low-rank adaptation of a Linear or Conv2d layer (arXiv 2106.09685, equation 3).
+
+    .. math:: y = W_0 x + b + s\, B A\, \mathrm{drop}(x)
+
+    and, for a task lane t with its own input, :math:`y_t = W_0 x_t + b + s\, B_t A_t x_t`.
+    A ``(r, in)`` (``(r, in, k, k)`` for a convolution) starts uniform in +-1/sqrt(in), B
+    ``(out, r)`` at 0, so the start is the pretrained layer.
+
+    Args:
+        layer: The layer to adapt.
+        tasks: Names of the task lanes.
+        rank: Rank r of the shared path.
+        task_rank: Rank of each task's path. Default: ``rank``.
+        scale: s, multiplied directly (not alpha / r).
+        dropout: Dropout on the input of the shared low-rank path.
+        frozen_input: What of a lane passes the frozen weight: ``'task'``, its own input (the lane
+            can be merged into one weight), or ``'shared'``, the shared stream's input (MTLoRA).
+
+    Raises:
+        ValueError: a rank below 1 or above the layer's smaller side, or an unknown
+            ``frozen_input``.
+
+    Example:
+        >>> adapter = LoRA(nn.Linear(8, 4), rank=2)
+        >>> adapter.A.shape, adapter.B.shape
+        (torch.Size([2, 8]), torch.Size([4, 2]))
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        tasks: Sequence[str] = (),
+        rank: int = 16,
+        task_rank: int | None = None,
+        scale: float = 4.0,
+        dropout: float = 0.0,
+        frozen_input: str = 'task',
+    ) -> None:
+        super().__init__(layer, tasks)
+        if frozen_input not in ('task', 'shared'):
+            raise ValueError(
+                f"frozen_input='{frozen_input}' is unknown. "
+                + hint(frozen_input, ('task', 'shared'))
+            )
+        self.rank = check_rank(rank, layer)
+        self.task_rank = check_rank(rank if task_rank is None else task_rank, layer, 'task_rank')
+        self.scale = scale
+        self.frozen_input = frozen_input
+        self.dropout = nn.Dropout(dropout)
+        self._make_shared(layer)
+        if tasks:
+            self._make_lanes(layer)
+        self.reset_parameters()
+
+    def _make_shared(self, layer: nn.Module) -> None:
+        weight = layer.weight
+        self.A = nn.Parameter(weight.new_empty(self.rank, *weight.shape[1:]))
+        self.B = nn.Parameter(weight.new_empty(weight.shape[0], self.rank))
+        self.shared_parameters = {'lora_shared': ['A', 'B']}
+
+    def _make_lanes(self, layer: nn.Module) -> None:
+        weight, count = layer.weight, len(self.tasks)
+        self.task_A = nn.Parameter(weight.new_empty(count, self.task_rank, *weight.shape[1:]))
+        self.task_B = nn.Parameter(weight.new_empty(count, weight.shape[0], self.task_rank))
+        self.task_parameters = {'lora_task': ['task_A', 'task_B']}
+
+    def reset_parameters(self) -> None:
+        """A uniform in +-1/sqrt(in), B zero."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if name in ('B', 'task_B'):
+                nn.init.zeros_(parameter)
+            elif name in ('A', 'task_A'):
+                one = parameter[0, 0] if name == 'task_A' else parameter[0]
+                bound = one.numel() ** -0.5
+                nn.init.uniform_(parameter, -bound, bound)
+
+    @property
+    def lane_reads_shared_input(self) -> bool:
+        return self.frozen_input == 'shared'
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        frozen = layer.frozen(x)
+        out = frozen + self.scale * layer.low_rank(self.dropout(x), self.A, self.B)
+        return out, frozen if self.lane_reads_shared_input else None
+
+    def lane(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
+    ) -> Tensor:
+        frozen = layer.frozen(x) if memory is None else memory
+        return frozen + self.scale * layer.low_rank(x, params['task_A'], params['task_B'])
+
+    def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
+        if task is None:
+            a, b = self.A, self.B
+        else:
+            index = self.task_index(task)
+            a, b = self.task_A[index], self.task_B[index]
+        return self.scale * torch.tensordot(b, a, dims=1)
+
+    def ranks(self) -> dict[str, int]:
+        return {'shared': self.rank, **dict.fromkeys(self.tasks, self.task_rank)}

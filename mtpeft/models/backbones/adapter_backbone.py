@@ -1,0 +1,318 @@
+"""A frozen backbone of any family with adapters and task lanes."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from mtpeft.adapters import AdapterLayer, LaneBlock, inject
+from mtpeft.adapters.lanes import LANE_STRATEGIES
+from mtpeft.models.backbones.families import FAMILIES, GenericFamily, Stage, family_of
+from mtpeft.models.backbones.networks import build_network
+from mtpeft.models.backbones.pretrained import load_pretrained
+from mtpeft.models.backbones.report import adapter_table, backbone_components
+from mtpeft.registry import MODELS
+from mtpeft.utils.suggest import hint
+
+_TAPS = ('post_merge', 'pre_merge')
+
+
+@MODELS.register_module()
+class AdapterBackbone(BaseModule):
+    """A frozen backbone, adapters swapped in by pattern, and one stream a task.
+
+    Blocks before the last of each stage serve all tasks at once. The last block runs for the
+    shared stream and, where a plugin has ``lanes='task'``, once per task
+    (:mod:`mtpeft.adapters.lanes`); only the shared stream enters the next stage.
+
+    Args:
+        backbone: The network: ``dict(type='timm.<model name>', pretrained=..., **options)`` or
+            ``dict(type='mmseg.<backbone>', ...)``. See
+            :func:`~mtpeft.models.backbones.pretrained.load_pretrained` for ``pretrained``;
+            weights are loaded in :meth:`init_weights`, building needs no network.
+        plugins: Adapters by pattern, each ``dict(cfg=dict(type='LoRA', rank=16),
+            targets=['qkv', 'fc1'], lanes='shared'|'task', exclude=[...])``.
+        tasks: Names of the tasks. With them the output is ``{task: levels}``; without, a plain
+            tuple of levels, as any mmseg decode head expects.
+        tap: Where a level is taken: ``'post_merge'`` (after the stage's patch merging; the
+            published multi-task protocol) or ``'pre_merge'``. Default: ``'post_merge'`` with
+            tasks, ``'pre_merge'`` without.
+        train_also: What of the network is trained beside the adapters: groups of the family
+            (``'block_norms'``, ``'relative_position_bias_table'``, ``'patch_embed'``,
+            ``'reduction'``), parts of parameter names, or ``'re:<expression>'``.
+        freeze: ``False`` trains the whole network.
+        lane_strategy: ``'vmap'``, ``'fold'`` or ``'loop'``.
+        with_cp: Recompute each block in the backward pass to save memory.
+        init_cfg: As in mmengine.
+
+    Attributes:
+        out_channels: Channels of the levels.
+        strides: Strides of the levels.
+        size_divisor: Pictures with sides divisible by this need no padding inside.
+
+    Raises:
+        ValueError: a pattern hits nothing, an option is unknown, or the family has no lanes.
+
+    Shapes:
+        Input ``(B, 3, H, W)``, any H and W. Levels ``(B, C_i, H / s_i, W / s_i)``.
+
+    Example:
+        >>> import torch
+        >>> net = AdapterBackbone(
+        ...     dict(type='timm.swin_tiny_patch4_window7_224', embed_dim=8, depths=(1, 1, 1, 1),
+        ...          num_heads=(1, 1, 2, 2)),
+        ...     plugins=[dict(cfg=dict(type='LoRA', rank=2), targets=['fc1'], lanes='task')],
+        ...     tasks=['semseg', 'depth'])
+        >>> levels = net(torch.zeros(1, 3, 64, 64))
+        >>> [tuple(x.shape[1:]) for x in levels['depth']]
+        [(16, 8, 8), (32, 4, 4), (64, 2, 2), (64, 2, 2)]
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping,
+        plugins: Sequence[Mapping] = (),
+        tasks: Sequence[str] | None = None,
+        tap: str | None = None,
+        train_also: Sequence[str] = (),
+        freeze: bool = True,
+        lane_strategy: str = 'vmap',
+        with_cp: bool = False,
+        init_cfg: Mapping | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        tap = tap or ('post_merge' if tasks else 'pre_merge')
+        for name, value, valid in (
+            ('tap', tap, _TAPS),
+            ('lane_strategy', lane_strategy, LANE_STRATEGIES),
+        ):
+            if value not in valid:
+                raise ValueError(f"{name}='{value}' is unknown. " + hint(value, valid))
+        self.base_cfg = dict(backbone)
+        self.tasks = tuple(tasks) if tasks else ()
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f'Task names must differ, got {list(self.tasks)}.')
+        self.tap = tap
+        self.freeze = freeze
+        self.with_cp = with_cp
+        self.weights = 'random'
+        self.network = build_network(backbone)
+        self.family = family_of(self.network)
+        self._set_trainable(train_also)
+        self.adapted = self._inject(plugins)
+        self.lanes = self._make_lanes(lane_strategy)
+        stages = self.family.stages
+        post = tap == 'post_merge'
+        self.out_channels = tuple(s.merged_channels if post else s.channels for s in stages)
+        self.strides = tuple(s.stride * (2 if post and s.merge else 1) for s in stages)
+        self.size_divisor = self.family.size_divisor
+        if self.adapted:
+            print_log(adapter_table(self), logger='current')
+
+    # -- construction --------------------------------------------------------------------------
+
+    def _set_trainable(self, train_also: Sequence[str]) -> None:
+        parameters = dict(self.network.named_parameters())
+        for name, parameter in parameters.items():
+            read = not name.startswith(self.family.unread) if self.family.unread else True
+            parameter.requires_grad_(not self.freeze and read)
+        for pattern in train_also:
+            hits = [n for n in parameters if self._matches(n, pattern)]
+            if not hits:
+                raise ValueError(
+                    f"train_also: '{pattern}' matches no parameter of "
+                    f'{type(self.network).__name__}. '
+                    + hint(pattern, [*self.family.groups, *_pieces(parameters)])
+                )
+            for name in hits:
+                parameters[name].requires_grad_(True)
+
+    def _matches(self, name: str, pattern: str) -> bool:
+        if pattern in self.family.groups:
+            return re.fullmatch(self.family.groups[pattern], name) is not None
+        if pattern.startswith('re:'):
+            return re.fullmatch(pattern[3:], name) is not None
+        return f'.{pattern}.' in f'.{name}.'
+
+    def _inject(self, plugins: Sequence[Mapping]) -> list[str]:
+        generic = isinstance(self.family, GenericFamily)
+        if generic and any(p.get('lanes') == 'task' for p in plugins):
+            raise ValueError(
+                f"lanes='task' needs to know the blocks of a backbone, and "
+                f'{type(self.network).__name__} has no family table; it can have shared adapters '
+                f'(lanes="shared"). Families with lanes: {", ".join(f.name for f in FAMILIES)}.'
+            )
+        prefixes = [n for s in self.family.stages for n in (*s.blocks, s.merge) if n]
+        adapted = inject(
+            self.network,
+            plugins,
+            roles=self.family.roles,
+            tasks=self.tasks,
+            lane_blocks=[s.lane_block for s in self.family.stages],
+            prefixes=None if generic else prefixes,
+        )
+        for name in adapted:
+            layer = self.network.get_submodule(name)
+            layer.weight.requires_grad_(not self.freeze)
+        return adapted
+
+    def _make_lanes(self, strategy: str) -> dict[str, LaneBlock]:
+        """Lane blocks by name, for the blocks that hold task adapters."""
+        lanes = {}
+        for stage in self.family.stages:
+            if not stage.lane_block:
+                continue
+            block = self.network.get_submodule(stage.lane_block)
+            lane = LaneBlock(block, self.tasks, self.family.run_block, strategy)
+            if lane.task_layers:
+                lanes[stage.lane_block] = lane
+        return lanes
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights and let adapters start from them.
+
+        Raises:
+            PretrainedWeightsError: they cannot be had or do not fit.
+        """
+        self.weights = load_pretrained(self.network, self.family, self.base_cfg)
+        for layer in self.adapter_layers().values():
+            layer.adapter.reset_from_weight(layer)
+        self._is_init = True
+
+    # -- forward -------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> dict[str, tuple[Tensor, ...]] | tuple[Tensor, ...]:
+        """Levels of the picture ``(B, 3, H, W)``, one tuple a task, or one tuple."""
+        if isinstance(self.family, GenericFamily):
+            levels = self.family.features(self.network, x)
+            return dict.fromkeys(self.tasks, levels) if self.tasks else levels
+        x = self.family.stem(self.network, _pad(x, self.family.patch_size))
+        shared_levels, lane_levels = [], {task: [] for task in self.tasks}
+        for stage in self.family.stages:
+            x, taps = self._run_stage(stage, x)
+            maps = [self.family.to_nchw(t) for t in taps]
+            shared_levels.append(maps[0])
+            for i, task in enumerate(self.tasks):
+                lane_levels[task].append(maps[1 + i] if len(maps) > 1 else maps[0])
+        if not self.tasks:
+            return tuple(shared_levels)
+        return {task: tuple(levels) for task, levels in lane_levels.items()}
+
+    def _run_stage(self, stage: Stage, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The shared stream for the next stage, and the tapped streams: shared, then lanes."""
+        self.family.fit_map(self.network, stage, self.family.size(x))
+        lanes = None
+        for name in stage.blocks:
+            if name in self.lanes:
+                x, lanes = self._call(self.lanes[name], x)
+            else:
+                block = self.network.get_submodule(name)
+                x = self._call(lambda x, block=block: self.family.run_block(block, x), x)
+        streams = [x] if lanes is None else [x, *lanes.unbind(0)]
+        if stage.merge is None:
+            return x, self._normed(stage, streams)
+        merge = self.network.get_submodule(stage.merge)
+        if self.tap == 'pre_merge':
+            return self.family.run_merge(merge, x), self._normed(stage, streams)
+        merged = self.family.run_merge(merge, torch.cat(streams)).chunk(len(streams))
+        return merged[0], list(merged)
+
+    def _normed(self, stage: Stage, streams: list[Tensor]) -> list[Tensor]:
+        """mmseg normalises outputs that were not merged."""
+        if self.tap == 'post_merge' or stage.out_norm is None:
+            return streams
+        norm = self.network.get_submodule(stage.out_norm)
+        return [norm(s) for s in streams]
+
+    def _call(self, function, x: Tensor):
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(function, x, use_reentrant=False)
+        return function(x)
+
+    def train(self, mode: bool = True) -> 'AdapterBackbone':
+        """Training mode; BatchNorm keeps its pretrained statistics while the base is frozen.
+
+        Inside lane blocks it keeps them always: vmap cannot update them for several tasks.
+        """
+        super().train(mode)
+        keep = [self.network] if self.freeze else [lane.block for lane in self.lanes.values()]
+        for root in keep:
+            for module in root.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    # -- what others ask -----------------------------------------------------------------------
+
+    def adapter_layers(self) -> dict[str, AdapterLayer]:
+        """Adapted layers by their name in the network."""
+        return {name: self.network.get_submodule(name) for name in self.adapted}
+
+    def unused_parameter_names(self) -> list[str]:
+        """Trainable parameters whose effect nobody reads, as published designs have them.
+
+        The shared stream of the last stage's lane block ends there, so shared adapters behind the
+        last layer that a lane reads have no effect. They are kept (and counted) and get no
+        gradient; a gradient reducer must not wait for them.
+        """
+        last = self.lanes.get(self.family.stages[-1].lane_block)
+        if last is None:
+            return []
+        unused = {id(p) for p in last.unused_parameters()}
+        return [n for n, p in self.named_parameters() if id(p) in unused]
+
+    def parameter_components(self) -> dict[str, list[str]]:
+        """Component -> names of this module's parameters in it."""
+        return backbone_components(self)
+
+    def frozen_state_keys(self) -> set[str]:
+        """Keys of this module's state dict that training leaves as they were loaded."""
+        if not self.freeze:
+            return set()
+        trained = {n for n, p in self.named_parameters() if p.requires_grad}
+        keys = set(self.state_dict())
+        return {k for k in keys if '.adapter.' not in k and k not in trained}
+
+    def base_identity(self) -> dict[str, str]:
+        """What the adapters were trained on: network, source of its weights, their hash."""
+        frozen = self.frozen_state_keys()
+        digest = hashlib.sha256()
+        for key, value in sorted(self.state_dict().items()):
+            if key in frozen:
+                digest.update(key.encode())
+                # as bytes, since numpy has no bfloat16
+                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return dict(
+            type=str(self.base_cfg['type']), weights=self.weights, sha256=digest.hexdigest()
+        )
+
+    def merged_state_dict(self) -> dict[str, Tensor]:
+        """Weights of the plain network with the shared path of every adapter merged in.
+
+        Raises:
+            NotMergeableError: a shared path is no change of its weight alone.
+        """
+        state = {k: v for k, v in self.network.state_dict().items() if '.adapter.' not in k}
+        for name, layer in self.adapter_layers().items():
+            with torch.no_grad():
+                state[f'{name}.weight'] = layer.adapter.weight(layer)
+        return state
+
+
+def _pad(x: Tensor, divisor: int) -> Tensor:
+    """Zeros at the right and the bottom up to a multiple of ``divisor``."""
+    height, width = x.shape[-2:]
+    bottom, right = -height % divisor, -width % divisor
+    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+
+
+def _pieces(names: Sequence[str]) -> set[str]:
+    return {piece for name in names for piece in name.split('.') if not piece.isdigit()}
+

@@ -1,0 +1,118 @@
+"""What a backbone family tells the library about its networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Stage:
+    """One stage: blocks that run one after another, then maybe a patch merging.
+
+    Attributes:
+        blocks: Dotted names of the blocks.
+        lane_block: Name of the block with task lanes (one of ``blocks``).
+        merge: Name of the patch merging after the stage, ``None`` where there is none.
+        channels: Channels before the merging.
+        merged_channels: Channels after it.
+        stride: Stride of the map before the merging.
+        out_norm: Name of a norm for the un-merged output, ``None`` where there is none.
+    """
+
+    blocks: Sequence[str]
+    lane_block: str
+    merge: str | None
+    channels: int
+    merged_channels: int
+    stride: int
+    out_norm: str | None = None
+
+
+class Family:
+    """A small table of a backbone family; the network itself is never rewritten.
+
+    Maps travel in the layout the family's blocks like (``layout``) and leave as
+    ``(B, C, H, W)``.
+
+    Args:
+        network: A network of the family.
+
+    Attributes:
+        roles: Role -> regular expression for the end of a layer's name.
+        groups: Group of parameters (for ``train_also`` and reports) -> regular expression over
+            whole parameter names.
+        may_be_absent: Prefixes of parameters that pretrained weights need not have.
+        unread: Prefixes of modules whose output the features never read (final norm,
+            classifier).
+    """
+
+    name = ''
+    layout = 'NCHW'
+    roles: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    unread: tuple[str, ...] = ()
+    may_be_absent: tuple[str, ...] = ()
+
+    def __init__(self, network: nn.Module) -> None:
+        self.stages = self.make_stages(network)
+
+    @staticmethod
+    def serves(network: nn.Module) -> bool:
+        """Does this table describe ``network``?"""
+        raise NotImplementedError
+
+    def make_stages(self, network: nn.Module) -> list[Stage]:
+        """The stages of ``network``."""
+        raise NotImplementedError
+
+    def stem(self, network: nn.Module, x: Tensor) -> Tensor:
+        """From the picture ``(B, 3, H, W)`` to the first stage's map."""
+        raise NotImplementedError
+
+    def run_block(self, block: nn.Module, x: Tensor) -> Tensor:
+        """One block; the map keeps its layout."""
+        return block(x)
+
+    def run_merge(self, merge: nn.Module, x: Tensor) -> Tensor:
+        """The patch merging."""
+        return merge(x)
+
+    def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
+        """Prepare the stage's blocks for a map of ``size`` (H, W)."""
+
+    def size(self, x: Tensor) -> tuple[int, int]:
+        """(H, W) of a map."""
+        return tuple(x.shape[1:3] if self.layout == 'NHWC' else x.shape[2:4])
+
+    def to_nchw(self, x: Tensor) -> Tensor:
+        """A map as ``(B, C, H, W)``."""
+        return x.permute(0, 3, 1, 2).contiguous() if self.layout == 'NHWC' else x
+
+    @property
+    def patch_size(self) -> int:
+        """Sides of the picture are padded to a multiple of this before the stem."""
+        return self.stages[0].stride
+
+    @property
+    def size_divisor(self) -> int:
+        """Sides divisible by this pass without any padding inside the network."""
+        last = self.stages[-1]
+        return last.stride * (2 if last.merge else 1)
+
+
+def fits_one_window(size: tuple[int, int], window: int | Sequence[int]) -> bool:
+    """Is the whole map inside one attention window? Then there is nothing to shift."""
+    height, width = (window, window) if isinstance(window, int) else window
+    return size[0] <= height and size[1] <= width
+
+
+def measure(network: nn.Module, run, size: int = 64) -> list[Tensor]:
+    """Outputs of ``run(network, x)`` on zeros, without gradients and in eval mode."""
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        out = run(network, torch.zeros(1, 3, size, size))
+    network.train(training)
+    return list(out)

@@ -1,0 +1,67 @@
+"""timm's Swin Transformer."""
+
+from timm.models.swin_transformer import SwinTransformer
+from torch import Tensor, nn
+
+from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
+
+
+class TimmSwin(Family):
+    """Swin Transformer of timm: maps ``(B, H, W, C)``, merging at the start of the next stage.
+
+    timm fixes the window shift when it builds a model for one picture size; here it follows from
+    the actual map: 0 exactly where the map fits one window.
+    """
+
+    name = 'timm Swin'
+    layout = 'NHWC'
+    roles = {
+        'qkv': r'attn\.qkv',
+        'proj': r'attn\.proj',
+        'fc1': r'mlp\.fc1',
+        'fc2': r'mlp\.fc2',
+        'reduction': r'downsample\.reduction',
+    }
+    groups = {
+        'block_norms': r'.*\.norm[12]\.(weight|bias)|patch_embed\.norm\..*|.*downsample\.norm\..*',
+        'relative_position_bias_table': r'.*\.relative_position_bias_table',
+        'patch_embed': r'patch_embed\.proj\..*',
+        'reduction': r'.*downsample\.reduction\.weight',
+    }
+    unread = ('norm.', 'head.')
+
+    timm_modules = ('timm.models.swin_transformer',)
+    #: passed to timm so that any picture size is taken and windows keep their size
+    build_options = dict(strict_img_size=False, always_partition=True)
+
+    @staticmethod
+    def serves(network: nn.Module) -> bool:
+        return isinstance(network, SwinTransformer)
+
+    def make_stages(self, network: nn.Module) -> list[Stage]:
+        stages = []
+        patch = network.patch_embed.patch_size[0]
+        for i, stage in enumerate(network.layers):
+            blocks = [f'layers.{i}.blocks.{j}' for j in range(len(stage.blocks))]
+            following = network.layers[i + 1] if i + 1 < len(network.layers) else None
+            channels = stage.blocks[-1].dim
+            stages.append(
+                Stage(
+                    blocks=blocks,
+                    lane_block=blocks[-1],
+                    merge=f'layers.{i + 1}.downsample' if following is not None else None,
+                    channels=channels,
+                    merged_channels=following.blocks[0].dim if following is not None else channels,
+                    stride=patch * 2**i,
+                )
+            )
+        return stages
+
+    def stem(self, network: nn.Module, x: Tensor) -> Tensor:
+        return network.patch_embed(x)
+
+    def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
+        for name in stage.blocks:
+            block = network.get_submodule(name)
+            whole = fits_one_window(size, block.window_size)
+            block.shift_size = (0, 0) if whole else block.target_shift_size

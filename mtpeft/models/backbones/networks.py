@@ -1,0 +1,56 @@
+"""Build a stock network from a config, without any download."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from mmengine.registry import DefaultScope
+from timm.models import is_model, list_models, model_entrypoint
+from torch import nn
+
+from mtpeft.models.backbones.families import FAMILIES
+from mtpeft.registry import MODELS
+from mtpeft.utils.suggest import hint
+
+TIMM = 'timm.'
+
+
+def is_timm(cfg: Mapping) -> bool:
+    """Is ``cfg['type']`` a timm model, ``'timm.<model name>'``?"""
+    return isinstance(cfg.get('type'), str) and cfg['type'].startswith(TIMM)
+
+
+def build_network(cfg: Mapping) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        cfg: ``dict(type='timm.<model name>', **options of timm.create_model)`` or the config of
+            any registered backbone, e.g. ``dict(type='mmseg.SwinTransformer', ...)``.
+
+    Raises:
+        KeyError: an unknown timm model (the nearest names are given) or type.
+        TypeError: an option that the model does not take.
+    """
+    options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
+    if not is_timm(cfg):
+        scope = cfg['type'].split('.')[0] if '.' in str(cfg['type']) else 'mtpeft'
+        with DefaultScope.overwrite_default_scope(scope):
+            return MODELS.build({'type': cfg['type'], **options})
+    name = cfg['type'][len(TIMM) :]
+    architecture = name.split('.')[0]
+    if not is_model(architecture):
+        raise KeyError(f"timm has no model '{name}'. " + hint(architecture, list_models()))
+    try:
+        return timm.create_model(name, pretrained=False, **_fixed(architecture), **options)
+    except TypeError as error:
+        raise TypeError(f"timm model '{name}' was given a wrong option: {error}.") from error
+
+
+def _fixed(architecture: str) -> dict[str, Any]:
+    """Options that a family needs whatever the user asks."""
+    module = model_entrypoint(architecture).__module__
+    options = {'num_classes': 0}
+    for family in FAMILIES:
+        if module in getattr(family, 'timm_modules', ()):
+            options.update(family.build_options)
+    return options

