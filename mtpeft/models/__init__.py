@@ -1,1 +1,22 @@
-"""mtpeft."""
+"""Models: backbones, necks, heads, decoders, losses and what holds them together."""
+
+from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.models.components import decoder_components, parameter_components
+from mtpeft.models.data_preprocessor import MultiTaskDataPreprocessor
+from mtpeft.models.decoders import MultiHeadDecoder
+from mtpeft.models.heads import HRNetHead
+from mtpeft.models.loss_weighting import FixedWeighting, UncertaintyWeighting
+from mtpeft.models.losses import (
+    BalancedBCELoss,
+    MaskedL1Loss,
+    NormalsL1Loss,
+    PixelCrossEntropyLoss,
+)
+from mtpeft.models.multi_task_model import MultiTaskModel
+from mtpeft.models.necks import ProjectionNeck
+
+__all__ = [
+    'AdapterBackbone', 'BalancedBCELoss', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
+    'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
+    'ProjectionNeck', 'UncertaintyWeighting', 'decoder_components', 'parameter_components',
+]  # fmt: skip

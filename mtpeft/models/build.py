@@ -1,0 +1,52 @@
+"""Parts of a model from configs, with what the model knows filled in."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mtpeft.registry import MODELS
+
+
+def resolve(cfg: Mapping) -> Any:
+    """The class ``cfg['type']`` stands for, ``None`` where it is not registered."""
+    kind = cfg.get('type')
+    if not isinstance(kind, str):
+        return kind
+    try:
+        return MODELS.get(kind)
+    except RuntimeError:
+        return None
+
+
+def accepts(target: Any, option: str) -> bool:
+    """Whether ``target``'s constructor names ``option`` among its arguments."""
+    return target is not None and option in inspect.signature(target).parameters
+
+
+def build_module(cfg: Mapping | nn.Module, **known: Any) -> nn.Module:
+    """Build a part of a model, whatever the config's default scope is.
+
+    Args:
+        cfg: Config of the part, or the part itself, which is returned as it is. A type without a
+            scope is one of mtpeft's (``'HRNetHead'``), any other is written with its scope
+            (``'mmseg.FPN'``).
+        **known: Options that are used where ``cfg`` leaves them out and the part has them.
+
+    Raises:
+        KeyError: the type is not registered (the nearest names are given).
+        TypeError: an option is unknown, or a required one is missing.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    target = resolve(cfg)
+    if target is None:
+        return MODELS.build(cfg)
+    options = {k: v for k, v in known.items() if k not in cfg and accepts(target, k)}
+    # parts of other packages build their own parts, by names that only their scope knows
+    package = getattr(target, '__module__', '').split('.')[0]
+    scope = package if package in MODELS.parent.children else MODELS.scope
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build({**cfg, **options, 'type': target})

@@ -1,0 +1,52 @@
+"""Which component of a model its trainable parameters belong to."""
+
+from torch import nn
+
+#: Components that make up the decoder.
+decoder_components = ('projections', 'heads', 'shared_base')
+
+
+def parameter_components(model: nn.Module) -> dict[str, int]:
+    """Count the trainable parameters of ``model`` by component.
+
+    A module says which of its parameters make up which component by a method
+    ``parameter_components() -> dict[str, list[str]]``, with names as in its own
+    ``named_parameters()``. Where a module and one inside it both do, the outer one decides.
+    Parameters nobody names are ``'other'``. A parameter that occurs twice counts once; components
+    without trainable parameters are left out.
+
+    Returns:
+        Number of parameters by component; the sum is the number of trainable parameters.
+
+    Raises:
+        KeyError: a module names a parameter it does not have.
+
+    Example:
+        >>> from mtpeft.models import ProjectionNeck
+        >>> neck = ProjectionNeck((2, 4), tasks=['sal'], out_channels=(1, 1))
+        >>> parameter_components(nn.Sequential(neck, nn.Linear(1, 1)))
+        {'projections': 6, 'other': 2}
+    """
+    component: dict[int, str] = {}
+    for path, module in model.named_modules():
+        method = getattr(module, 'parameter_components', None)
+        if method is None:
+            continue
+        own = dict(module.named_parameters(remove_duplicate=False))
+        claims = {
+            _identity(own, name, path): kind for kind, names in method().items() for name in names
+        }
+        for key, kind in claims.items():
+            component.setdefault(key, kind)
+    counts: dict[str, int] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kind = component.get(id(parameter), 'other')
+            counts[kind] = counts.get(kind, 0) + parameter.numel()
+    return counts
+
+
+def _identity(own: dict[str, nn.Parameter], name: str, path: str) -> int:
+    if name not in own:
+        raise KeyError(f"parameter_components() of '{path}' names a missing parameter '{name}'.")
+    return id(own[name])

@@ -1,0 +1,62 @@
+"""The head of HRNet on a pyramid of levels."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mtpeft.models.features import Levels, resize
+from mtpeft.registry import MODELS
+
+
+@MODELS.register_module()
+class HRNetHead(BaseModule):
+    """All levels brought to the largest, concatenated, and two 1x1 convolutions.
+
+    ``Conv1x1(ReLU(BN(Conv1x1(concat(upsample(levels))))))``, bilinear with ``align_corners``
+    off (Wang et al., arXiv 1908.07919). Weights start as PyTorch draws them.
+
+    Args:
+        in_channels: Widths of the levels.
+        channels: Width between the convolutions. Default: four times the sum of ``in_channels``.
+        out_channels: Channels of the logits.
+        init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
+
+    Raises:
+        ValueError: the number of levels is not the one the head was built for.
+
+    Example:
+        >>> import torch
+        >>> head = HRNetHead(in_channels=(4, 8), out_channels=3)
+        >>> head((torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4))).shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (18, 36, 72, 144),
+        channels: int | None = None,
+        *,
+        out_channels: int,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.in_channels = tuple(in_channels)
+        total = sum(self.in_channels)
+        channels = 4 * total if channels is None else channels
+        self.conv1 = nn.Conv2d(total, channels, 1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, levels: Levels) -> Tensor:
+        """Logits ``(B, out_channels, h, w)`` at the size of the largest level ``(B, C, h, w)``."""
+        if len(levels) != len(self.in_channels):
+            raise ValueError(
+                f'Expected {len(self.in_channels)} levels of widths {self.in_channels}, '
+                f'got {len(levels)}.'
+            )
+        size = max((level.shape[-2:] for level in levels), key=lambda s: s[0] * s[1])
+        x = torch.cat([resize(level, size) for level in levels], dim=1)
+        return self.conv2(self.relu(self.norm(self.conv1(x))))

@@ -1,0 +1,240 @@
+"""The model: backbone, necks, decoder, and a loss a task."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModel, ModuleDict, ModuleList
+from torch import Tensor, nn
+
+from mtpeft.models.build import build_module
+from mtpeft.models.checks import check_names, check_streams, not_finite
+from mtpeft.models.data_preprocessor import pad
+from mtpeft.models.features import resize
+from mtpeft.models.losses.reduce import mean_over_processes
+from mtpeft.registry import MODELS
+from mtpeft.structures import MultiTaskDataSample
+from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.suggest import hint
+
+
+@MODELS.register_module()
+class MultiTaskModel(BaseModel):
+    """Dense predictions of several tasks from one picture, in one pass.
+
+    Pictures ``(B, 3, H, W)`` -> backbone (a tuple of levels, or one a task) -> necks -> decoder ->
+    logits a task. Pictures of any size: they are padded with 0 at the right and bottom to what the
+    backbone needs, and the logits are cropped back.
+
+    What parts need to know they are told, where their config does not say it: the backbone the
+    names of the tasks, necks and decoder the tasks and the widths of the levels, the loss
+    weighting and the preprocessor the tasks.
+
+    Args:
+        tasks: The tasks, see :func:`mtpeft.tasks.build_tasks`.
+        backbone: Config of the backbone. Its ``out_channels`` and ``size_divisor`` are read.
+        decoder: Config of the decoder, such as ``dict(type='MultiHeadDecoder', head=...)``.
+        necks: Configs of necks, applied in order.
+        loss_weighting: Config of the weighting. Default: ``FixedWeighting``.
+        data_preprocessor: Config of the preprocessor. Default: ``MultiTaskDataPreprocessor``.
+        check_finite: Stop when a loss is not finite.
+        init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
+
+    Attributes:
+        tasks (dict[str, DenseTask]): The tasks by name.
+
+    Raises:
+        ValueError: a task's name contains 'loss' (MMEngine sums what is called so); the streams of
+            the backbone are not the model's tasks.
+
+    Example:
+        >>> model = MultiTaskModel(
+        ...     tasks=['sal', 'depth'],
+        ...     backbone=dict(type='mmseg.ResNet', depth=18, base_channels=8, stem_channels=8),
+        ...     necks=[dict(type='ProjectionNeck', in_channels=(8, 16, 32, 64))],
+        ...     decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)))
+        >>> {name: tuple(x.shape) for name, x in model(torch.rand(2, 3, 33, 40)).items()}
+        {'sal': (2, 1, 33, 40), 'depth': (2, 1, 33, 40)}
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSpec,
+        backbone: Mapping | nn.Module,
+        decoder: Mapping | nn.Module,
+        necks: Sequence[Mapping | nn.Module] | None = None,
+        loss_weighting: Mapping | None = None,
+        data_preprocessor: Mapping | nn.Module | None = None,
+        check_finite: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        built = build_tasks(tasks)
+        known = list(built.values())
+        super().__init__(
+            build_module(data_preprocessor or dict(type='MultiTaskDataPreprocessor'), tasks=known),
+            init_cfg,
+        )
+        check_names(built)
+        self.tasks: dict[str, DenseTask] = built
+        self.check_finite = check_finite
+        self.backbone = build_module(backbone, tasks=list(built))
+        check_streams(self.backbone, built)
+        widths = _widths(self.backbone)
+        self.necks = ModuleList()
+        for cfg in necks or ():
+            self.necks.append(build_module(cfg, tasks=known, **widths))
+            widths = _widths(self.necks[-1])
+        self.decoder = build_module(decoder, tasks=known, **widths)
+        self.losses = ModuleDict({name: build_module(task.loss) for name, task in built.items()})
+        self.loss_weighting = build_module(
+            loss_weighting or dict(type='FixedWeighting'), tasks=known
+        )
+        # DistributedDataParallel reads this name: parameters without a gradient stall its reducer
+        self._ddp_params_and_buffers_to_ignore = _unused_parameters(self.backbone)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[MultiTaskDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict[str, Tensor] | list[MultiTaskDataSample]:
+        """Logits, losses or predictions.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, normalised.
+            data_samples: One sample a picture.
+            mode: ``'tensor'``: logits ``(B, C, H, W)`` by task; ``'loss'``: see :meth:`loss`;
+                ``'predict'``: see :meth:`predict`.
+        """
+        if mode == 'tensor':
+            size = inputs.shape[-2:]
+            logits = self._logits(inputs)
+            return {name: self._to_input(x, inputs)[..., : size[0], : size[1]]
+                    for name, x in logits.items()}  # fmt: skip
+        if mode == 'loss':
+            if data_samples is None:
+                raise ValueError("mode='loss' needs data_samples, got None.")
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f"mode='{mode}' is unknown. " + hint(mode, ('tensor', 'loss', 'predict')))
+
+    def loss(
+        self, inputs: Tensor, data_samples: Sequence[MultiTaskDataSample]
+    ) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        A picture without a label for a task does not take part in that task's loss; without any
+        such label the loss is 0 and still connected to every parameter. Under
+        DistributedDataParallel every process has to call this equally often.
+
+        Returns:
+            ``loss_<task>``: this process's share of the weighted losses, which sum to the
+            objective; ``raw_<task>``: losses without weights, over all processes, to be logged.
+
+        Raises:
+            FloatingPointError: a loss is not finite; the task and its pictures are named.
+        """
+        logits = self._logits(inputs)
+        raw = {name: self._task_loss(task, logits[name], inputs, data_samples)
+               for name, task in self.tasks.items()}  # fmt: skip
+        mean = mean_over_processes(torch.stack([value.float() for value in raw.values()]))
+        values = dict(zip(raw, mean, strict=True))
+        if self.check_finite and not torch.isfinite(mean).all():
+            # the mean is the same in every process, so all of them stop here together
+            raise FloatingPointError(not_finite(values, raw, logits, data_samples))
+        weighted = self.loss_weighting(raw, values)
+        losses = {f'loss_{name}': value for name, value in weighted.items()}
+        return {**losses, **{f'raw_{name}': value for name, value in values.items()}}
+
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[MultiTaskDataSample] | None = None
+    ) -> list[MultiTaskDataSample]:
+        """Predictions as field ``pred_<task>`` of each sample.
+
+        Logits are brought to the input's size, cropped to the picture's (``img_shape``), brought
+        to the size of the labels (``label_shape``) or, without any, to ``ori_shape``, and
+        activated there.
+
+        Returns:
+            The samples; new ones where ``data_samples`` is ``None``.
+        """
+        if data_samples is None:
+            shape = dict(img_shape=tuple(inputs.shape[-2:]))
+            data_samples = [MultiTaskDataSample(metainfo=shape) for _ in inputs]
+        logits = self._logits(inputs)
+        for name, task in self.tasks.items():
+            for index, sample in enumerate(data_samples):
+                x = self._to_input(logits[name][index : index + 1], inputs)
+                height, width = sample.get('img_shape', inputs.shape[-2:])[:2]
+                x = resize(x[..., :height, :width], _target_size(sample, (height, width)))
+                sample.set_pred(name, task.predict(x)[0])
+        return list(data_samples)
+
+    def _logits(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Logits at the resolution of the heads, of the padded input."""
+        features = self.backbone(pad(inputs, self._padded_size(inputs)))
+        for neck in self.necks:
+            features = neck(features)
+        return self.decoder(features)
+
+    def _padded_size(self, inputs: Tensor) -> tuple[int, int]:
+        divisor = getattr(self.backbone, 'size_divisor', 1)
+        height, width = (-(-side // divisor) * divisor for side in inputs.shape[-2:])
+        return height, width
+
+    def _to_input(self, logits: Tensor, inputs: Tensor) -> Tensor:
+        """Float logits at the input's size, without the backbone's padding."""
+        height, width = inputs.shape[-2:]
+        # float: interpolated half-precision logits would be rounded twice
+        return resize(logits.float(), self._padded_size(inputs))[..., :height, :width]
+
+    def _task_loss(
+        self,
+        task: DenseTask,
+        logits: Tensor,
+        inputs: Tensor,
+        samples: Sequence[MultiTaskDataSample],
+    ) -> Tensor:
+        labels = {i: sample.get_gt(task.name) for i, sample in enumerate(samples)}
+        labels = {i: label for i, label in labels.items() if label is not None}
+        loss = self.losses[task.name]
+        if not labels:
+            # nothing to learn here, but the graph and the collective calls must be the same
+            shape = logits.shape
+            label = logits.new_zeros(shape[0], task.label_channels, *shape[-2:])
+            return loss(logits, label, torch.zeros_like(label[:, 0], dtype=torch.bool))
+        label = _stack(task, labels, samples)
+        x = self._to_input(logits[list(labels)], inputs)
+        return loss(resize(x, label.shape[-2:]), label, task.valid(label, channel_axis=1))
+
+
+def _stack(
+    task: DenseTask, labels: dict[int, Tensor], samples: Sequence[MultiTaskDataSample]
+) -> Tensor:
+    sizes = {tuple(label.shape): i for i, label in labels.items()}
+    if len(sizes) > 1:
+        found = ', '.join(f'{size} ({samples[i].get("img_path")})' for size, i in sizes.items())
+        raise ValueError(
+            f"Labels of task '{task.name}' have different sizes in one batch: {found}. "
+            'The preprocessor pads them with training=True.'
+        )
+    return torch.stack(list(labels.values()))
+
+
+def _target_size(sample: MultiTaskDataSample, size: tuple[int, int]) -> tuple[int, int]:
+    labels = list(sample.gt.values())
+    if labels:
+        size = sample.get('label_shape') or labels[0].shape[-2:]
+    else:
+        size = sample.get('ori_shape') or size
+    return tuple(size)[:2]
+
+
+def _widths(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    widths = getattr(module, 'out_channels', None)
+    return {} if widths is None else {'in_channels': tuple(widths)}
+
+
+def _unused_parameters(backbone: nn.Module) -> list[str]:
+    names = getattr(backbone, 'unused_parameter_names', list)()
+    return [f'backbone.{name}' for name in names]
