@@ -2,5 +2,7 @@
 
 from mtpeft.datasets.base import MultiTaskDataset
 from mtpeft.datasets.errors import DataFileError
+from mtpeft.datasets.nyud_mt import NYUDMT
+from mtpeft.datasets.pascal_context_mt import PASCALContextMT
 
-__all__ = ['DataFileError', 'MultiTaskDataset']
+__all__ = ['DataFileError', 'MultiTaskDataset', 'NYUDMT', 'PASCALContextMT']

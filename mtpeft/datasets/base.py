@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset, Compose
+from mmengine.dataset import BaseDataset
 
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.randomness import SharedCounter, seeded, uniform_of
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.transforms.stock import refuse_geometric
 from mtpeft.utils.suggest import hint
 
 
@@ -237,4 +238,6 @@ class MultiTaskDataset(BaseDataset):
 def _build_transforms(pipeline: Sequence[dict | Callable]) -> list[Callable]:
     # MMEngine's Compose builds from its own root registry, which knows ours only under a scope
     built = [TRANSFORMS.build(t) if isinstance(t, Mapping) else t for t in pipeline]
-    return Compose(built).transforms
+    for transform in built:
+        refuse_geometric(transform)
+    return built

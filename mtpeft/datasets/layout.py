@@ -1,0 +1,89 @@
+"""Finding out, before training, that a folder is not the data set it should be."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from mtpeft.utils.suggest import hint
+
+MARKERS = {'PASCALContextMT': ('JPEGImages', 'ImageSets'), 'NYUDMT': ('images', 'gt_sets')}
+"""Folders by which a layout is known, by data set class."""
+
+_HELP = (
+    'docs/data_preparation.md says where the data comes from; '
+    'tools/dataset_converters/scenes_export.py writes a stand-in of the same layout.'
+)
+
+
+def check_root(name: str, root: Path, tree: str) -> None:
+    """Check that ``root`` looks like the layout of the data set class ``name``.
+
+    Args:
+        name: A key of ``MARKERS``.
+        root: The folder.
+        tree: The layout, drawn, for the message.
+
+    Raises:
+        FileNotFoundError: the folder is missing, empty, or of another layout.
+    """
+    if not root.is_dir():
+        problem = f"data_root='{root}' does not exist (looked from {Path.cwd()})."
+    elif not any(root.iterdir()):
+        problem = f"data_root='{root}' is empty."
+    elif all((root / marker).is_dir() for marker in MARKERS[name]):
+        return
+    else:
+        missing = [m for m in MARKERS[name] if not (root / m).is_dir()]
+        problem = f"data_root='{root}' has no folder {' and no '.join(missing)}. "
+        problem += _better_guess(name, root)
+    raise FileNotFoundError(f'{name}: {problem}\nExpected:\n{tree}\n{_HELP}')
+
+
+def _better_guess(name: str, root: Path) -> str:
+    for other, markers in MARKERS.items():
+        if other != name and all((root / marker).is_dir() for marker in markers):
+            return f"It has the layout of {other}: use type='{other}'."
+    for child in sorted(root.iterdir()):
+        if all((child / marker).is_dir() for marker in MARKERS[name]):
+            return f"Did you mean data_root='{child}'?"
+    return ''
+
+
+def read_split(path: Path) -> list[str]:
+    """The ids of a split file, one a line.
+
+    Raises:
+        FileNotFoundError: there is no such split (the ones that exist are named).
+        ValueError: the file is empty or names an id twice.
+    """
+    if not path.is_file():
+        found = [p.stem for p in path.parent.glob(f'*{path.suffix}')]
+        raise FileNotFoundError(f'{path}: no such split. ' + hint(path.stem, found))
+    ids = path.read_text().split()
+    if not ids:
+        raise ValueError(f'{path}: the split names no picture.')
+    twice = [name for name, times in Counter(ids).items() if times > 1]
+    if twice:
+        raise ValueError(f'{path}: names {len(twice)} pictures twice, such as {twice[0]}.')
+    return ids
+
+
+class FolderIndex:
+    """Which files exist, with one listing a folder (asking file by file is slow on networks).
+
+    Example:
+        >>> FolderIndex().has(Path('no/such/file'))
+        False
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def has(self, path: Path) -> bool:
+        """Whether the file exists."""
+        folder = path.parent
+        if folder not in self._names:
+            self._names[folder] = (
+                frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+            )
+        return path.name in self._names[folder]

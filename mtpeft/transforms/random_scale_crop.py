@@ -1,0 +1,58 @@
+"""NYUD's augmentation."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mtpeft.registry import TRANSFORMS
+from mtpeft.tasks import DenseTask
+from mtpeft.transforms.resample import map_labels, resize_label, scale_values, set_image
+
+
+@TRANSFORMS.register_module()
+class MTRandomScaleCrop(BaseTransform):
+    """Enlarge by one of ``scales``, then crop a random window of the old size.
+
+    Depth is divided by the scale: what looks s times larger is s times nearer to the same camera.
+    Augmentation of MTLoRA's protocol (arXiv 2403.20320) for NYUD.
+
+    Args:
+        scales: The enlargements to choose from, each at least 1.
+
+    Raises:
+        ValueError: there is no scale, or one below 1 (the window would not fit).
+
+    Example:
+        >>> import numpy as np
+        >>> from mtpeft.tasks import build_tasks
+        >>> results = dict(img=np.zeros((4, 6, 3), np.uint8), tasks=build_tasks(['depth']),
+        ...                labels=dict(depth=np.full((4, 6), 3., np.float32)))
+        >>> float(MTRandomScaleCrop(scales=(1.5,))(results)['labels']['depth'][0, 0])
+        2.0
+    """
+
+    def __init__(self, scales: Sequence[float] = (1.0, 1.2, 1.5)) -> None:
+        if not scales or min(scales) < 1:
+            raise ValueError(f'Expected scales of at least 1, got {scales!r}.')
+        self.scales = tuple(scales)
+
+    def transform(self, results: dict) -> dict:
+        height, width = results['img'].shape[:2]
+        scale = self.scales[np.random.randint(len(self.scales))]
+        size = round(height * scale), round(width * scale)
+        top = np.random.randint(size[0] - height + 1)
+        left = np.random.randint(size[1] - width + 1)
+        window = slice(top, top + height), slice(left, left + width)
+
+        def enlarge(label: np.ndarray, task: DenseTask) -> np.ndarray:
+            return scale_values(resize_label(label, task, size)[window], task, scale)
+
+        large = cv2.resize(results['img'], size[::-1], interpolation=cv2.INTER_LINEAR)
+        set_image(results, large[window])
+        map_labels(results, enlarge)
+        return results
+
+    def __repr__(self) -> str:
+        return f'MTRandomScaleCrop(scales={self.scales})'

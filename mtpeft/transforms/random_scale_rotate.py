@@ -1,0 +1,66 @@
+"""PASCAL-Context's augmentation."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mtpeft.registry import TRANSFORMS
+from mtpeft.transforms.resample import map_labels, set_image, warp_label
+
+
+@TRANSFORMS.register_module()
+class MTRandomScaleRotate(BaseTransform):
+    """Turn and enlarge about the picture's centre; the size stays.
+
+    The angle and the scale are uniform in their ranges (a positive angle turns counter-clockwise).
+    Normals turn with the picture, depth is divided by the scale. What comes from outside the
+    picture is ``img_fill``, and invalid in every label. Augmentation of MTLoRA's protocol
+    (arXiv 2403.20320) for PASCAL-Context.
+
+    Args:
+        angles: Lowest and highest angle in degrees.
+        scales: Lowest and highest enlargement.
+        img_fill: Value of the picture outside, one number or one a channel (BGR).
+
+    Raises:
+        ValueError: a range is not ``(low, high)``, or a scale is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> results = dict(img=np.zeros((8, 8, 3), np.uint8), tasks={}, labels={})
+        >>> MTRandomScaleRotate(angles=(-20, 20), scales=(.75, 1.25))(results)['img'].shape
+        (8, 8, 3)
+    """
+
+    def __init__(
+        self,
+        angles: tuple[float, float] = (-20.0, 20.0),
+        scales: tuple[float, float] = (0.75, 1.25),
+        img_fill: float | Sequence[float] = 0,
+    ) -> None:
+        for name, pair in (('angles', angles), ('scales', scales)):
+            if len(pair) != 2 or pair[0] > pair[1]:
+                raise ValueError(f'Expected {name} to be (low, high), got {pair!r}.')
+        if scales[0] <= 0:
+            raise ValueError(f'Expected positive scales, got {scales!r}.')
+        self.angles = tuple(angles)
+        self.scales = tuple(scales)
+        self.img_fill = tuple(np.broadcast_to(img_fill, 3).tolist())
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        size = img.shape[:2]
+        centre = ((size[1] - 1) / 2, (size[0] - 1) / 2)
+        angle, scale = np.random.uniform(*self.angles), np.random.uniform(*self.scales)
+        matrix = cv2.getRotationMatrix2D(centre, angle, scale)
+        warped = cv2.warpAffine(
+            img, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderValue=self.img_fill
+        )
+        set_image(results, warped)
+        map_labels(results, lambda label, task: warp_label(label, task, matrix, size))
+        return results
+
+    def __repr__(self) -> str:
+        return f'MTRandomScaleRotate(angles={self.angles}, scales={self.scales})'

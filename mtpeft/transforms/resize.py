@@ -1,0 +1,69 @@
+"""Another size in pixels."""
+
+import cv2
+from mmcv.transforms import BaseTransform
+
+from mtpeft.registry import TRANSFORMS
+from mtpeft.transforms.resample import map_labels, resize_label, set_image
+from mtpeft.transforms.sizes import Size, height_width
+from mtpeft.utils.suggest import hint
+
+_MODES = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
+
+
+@TRANSFORMS.register_module()
+class MTResize(BaseTransform):
+    """Resize the picture and every label. The scene stays: depth in metres does not change.
+
+    Args:
+        size: ``(height, width)``, or one number for both.
+        keep_ratio: Keep the aspect ratio: the largest size that fits into ``size``.
+        interpolation: How the picture is sampled: ``'linear'``, ``'cubic'`` or ``'area'``. Labels
+            follow their task.
+        labels: Whether labels are resized too. ``False`` evaluates at the labels' own size.
+
+    Raises:
+        ValueError: ``size`` is not positive, or ``interpolation`` unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> results = dict(img=np.zeros((50, 100, 3), np.uint8), tasks={}, labels={})
+        >>> MTResize(size=(64, 64), keep_ratio=True)(results)['img_shape']
+        (32, 64)
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        keep_ratio: bool = False,
+        interpolation: str = 'linear',
+        labels: bool = True,
+    ) -> None:
+        if interpolation not in _MODES:
+            raise ValueError(
+                f"interpolation='{interpolation}' is unknown. " + hint(interpolation, _MODES)
+            )
+        self.size = height_width(size)
+        self.keep_ratio = keep_ratio
+        self.interpolation = interpolation
+        self.labels = labels
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        size = self._target(*img.shape[:2])
+        if img.shape[:2] != size:
+            # OpenCV saturates when it casts back to uint8: cubic overshoot does not wrap
+            img = cv2.resize(img, size[::-1], interpolation=_MODES[self.interpolation])
+        set_image(results, img)
+        if self.labels:
+            map_labels(results, lambda label, task: resize_label(label, task, size))
+        return results
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if not self.keep_ratio:
+            return self.size
+        scale = min(self.size[0] / height, self.size[1] / width)
+        return max(round(height * scale), 1), max(round(width * scale), 1)
+
+    def __repr__(self) -> str:
+        return f'MTResize(size={self.size}, keep_ratio={self.keep_ratio})'
