@@ -1,0 +1,56 @@
+"""The grid that property tests run over: every registered adapter on every kind of layer."""
+
+import torch
+from timm.layers import Conv2dSame
+from torch import nn
+
+from mtpeft.registry import ADAPTERS
+
+TASKS = ('semseg', 'depth', 'normals')
+
+LAYERS = {
+    'linear': (lambda: nn.Linear(12, 10), (2, 5, 12)),
+    'linear without bias': (lambda: nn.Linear(12, 10, bias=False), (3, 12)),
+    'conv 1x1': (lambda: nn.Conv2d(6, 8, 1), (2, 6, 5, 4)),
+    'conv 3x3 stride 2': (lambda: nn.Conv2d(6, 8, 3, stride=2, padding=1), (2, 6, 9, 8)),
+    'conv dilated, reflect': (
+        lambda: nn.Conv2d(6, 8, 3, padding=2, dilation=2, padding_mode='reflect'),
+        (2, 6, 9, 8),
+    ),
+    'conv same': (lambda: Conv2dSame(6, 8, 3, stride=2), (2, 6, 9, 8)),
+}
+
+# Options that make a method small; a method that is not listed runs with its defaults.
+VARIANTS = {
+    'LoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
+    'MTLoRA': [dict(rank=3, task_rank=2, mode=mode) for mode in ('matrix', 'matrixv2', 'addition')],
+}
+
+
+def methods() -> list[dict]:
+    """Configs of every registered adapter."""
+    return [
+        dict(type=name, **options)
+        for name in sorted(_registered())
+        for options in VARIANTS.get(name, [{}])
+    ]
+
+
+def _registered() -> list[str]:
+    ADAPTERS.import_from_location()
+    return list(ADAPTERS.module_dict)
+
+
+def label(value: object) -> str:
+    if isinstance(value, dict):
+        return '-'.join(str(v) for v in value.values())
+    return str(value)
+
+
+def stir(module: nn.Module, std: float = 0.3, seed: int = 0) -> None:
+    """Move every parameter of the adapters away from its start."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if 'adapter.' in name:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * std)
