@@ -16,7 +16,8 @@ from mtpeft.models.multi_task_model import MultiTaskModel
 from mtpeft.models.necks import ProjectionNeck
 
 __all__ = [
-    'AdapterBackbone', 'BalancedBCELoss', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
-    'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
-    'ProjectionNeck', 'UncertaintyWeighting', 'decoder_components', 'parameter_components',
+    'AdapterBackbone', 'BalancedBCELoss', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss',
+    'MultiHeadDecoder', 'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss',
+    'PixelCrossEntropyLoss', 'ProjectionNeck', 'UncertaintyWeighting', 'decoder_components',
+    'parameter_components',
 ]  # fmt: skip

@@ -45,8 +45,14 @@ def build_module(cfg: Mapping | nn.Module, **known: Any) -> nn.Module:
     if target is None:
         return MODELS.build(cfg)
     options = {k: v for k, v in known.items() if k not in cfg and accepts(target, k)}
-    # parts of other packages build their own parts, by names that only their scope knows
-    package = getattr(target, '__module__', '').split('.')[0]
-    scope = package if package in MODELS.parent.children else MODELS.scope
-    with DefaultScope.overwrite_default_scope(scope):
+    with DefaultScope.overwrite_default_scope(_scope(target)):
         return MODELS.build({**cfg, **options, 'type': target})
+
+
+def _scope(target: Any) -> str:
+    """Scope in which ``target`` builds its own parts, by names that only its package knows."""
+    for base in getattr(target, '__mro__', (target,)):
+        package = base.__module__.split('.')[0]
+        if package in MODELS.parent.children:
+            return package
+    return MODELS.scope

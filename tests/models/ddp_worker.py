@@ -1,0 +1,83 @@
+"""One of WORLD_SIZE processes: loss and gradients of its part of a batch.
+
+python ddp_worker.py RANK WORLD_SIZE STORE OUT
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from tiny_models import TASKS, TinyBackbone, random_samples, tiny_model
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+SIZE = (13, 10)
+WEIGHTINGS = ('FixedWeighting', 'UncertaintyWeighting')
+# uneven: pictures of rank 0 and 1 by case, and which tasks they have labels for
+CASES = {
+    'uneven': ([0, 1, 2], [3], [list(TASKS), ['sal', 'depth'], ['semseg', 'normals'], ['sal']]),
+    'one_rank_only': ([0, 1], [2, 3], [[], [], list(TASKS), ['edge', 'depth']]),
+    'nobody': ([0], [1, 2], [['sal'], ['sal'], ['sal', 'edge']]),
+}
+
+
+def batch(case):
+    labelled = CASES[case][2]
+    generator = torch.Generator().manual_seed(7)
+    pictures = torch.randn(len(labelled), 3, *SIZE, generator=generator)
+    return pictures, random_samples([SIZE] * len(labelled), labelled=labelled, seed=3)
+
+
+def part(case, rank):
+    pictures, samples = batch(case)
+    indices = CASES[case][rank]
+    return pictures[indices], [samples[i] for i in indices]
+
+
+def model_of(weighting):
+    # BatchNorm in eval mode: its batch statistics are each process's own
+    backbone = dict(type=TinyBackbone, spare=True)
+    return tiny_model(backbone=backbone, loss_weighting=dict(type=weighting)).eval()
+
+
+def step(model, pictures, samples, steps=3):
+    """Gradients of the first step, and the weights after some more."""
+    base = getattr(model, 'module', model)
+    optimizer = torch.optim.SGD(base.parameters(), lr=1e-3)
+    for index in range(steps):
+        optimizer.zero_grad()
+        losses = model(pictures, samples, mode='loss')
+        base.parse_losses(losses)[0].backward()
+        if index == 0:
+            grads = {n: p.grad for n, p in base.named_parameters() if p.grad is not None}
+            gradients = {n: grad.clone() for n, grad in grads.items()}
+            raw = {n: v.item() for n, v in losses.items() if n.startswith('raw')}
+        optimizer.step()
+    return dict(gradients=gradients, raw=raw, weights=base.state_dict())
+
+
+def main(rank, world, store, out):
+    torch.set_num_threads(1)
+    os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
+    distributed.init_process_group('gloo', f'file://{store}', rank=rank, world_size=world)
+    result = {}
+    for weighting in WEIGHTINGS:
+        for case in CASES:
+            pictures, samples = part(case, rank)
+            model = DistributedDataParallel(model_of(weighting))
+            result[weighting, case] = step(model, pictures, samples)
+    pictures, samples = part('uneven', rank)
+    pictures[[s.img_path == 'picture_3.jpg' for s in samples]] = float('nan')
+    try:
+        model_of('FixedWeighting')(pictures, samples, mode='loss')
+    except FloatingPointError as error:
+        result['nan'] = str(error)
+    torch.save(result, f'{out}.{rank}')
+    distributed.destroy_process_group()
+
+
+if __name__ == '__main__':
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
