@@ -64,12 +64,14 @@ def ellipsoid(center: tuple, radii: tuple, rotation: np.ndarray | None = None) -
 
 def _frame(direction: np.ndarray, across: tuple) -> np.ndarray:
     """A rotation whose z column is ``direction`` and whose x column leans towards ``across``."""
-    z = direction / np.linalg.norm(direction)
-    x = np.asarray(across, float) - z * np.dot(across, z)
-    if np.linalg.norm(x) < 1e-3:
-        x = np.array([z[1], z[2], z[0]]) - z * np.dot([z[1], z[2], z[0]], z)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(z, x), z], 1)
+    z = direction / np.sqrt(direction @ direction)
+    x = np.asarray(across, float)
+    if abs(x @ z) > 0.999 * np.sqrt(x @ x):
+        x = z[[1, 2, 0]]
+    x = x - z * (x @ z)
+    x /= np.sqrt(x @ x)
+    y = z[[1, 2, 0]] * x[[2, 0, 1]] - z[[2, 0, 1]] * x[[1, 2, 0]]
+    return np.array([x, y, z]).T
 
 
 def capsule(

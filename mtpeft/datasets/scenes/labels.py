@@ -5,9 +5,12 @@ import numpy as np
 from mtpeft.datasets.scenes.classes import IS_THING, class_numbers
 from mtpeft.datasets.scenes.render import Rendering
 
-LABELS = (
-    'semseg', 'human_parts', 'sal', 'normals', 'depth', 'edge', 'albedo', 'shading', 'instance'
-)  # fmt: skip
+BUFFERS = {
+    'semseg': ('scene_class',), 'human_parts': ('part',), 'sal': ('instance', 'scene_class'),
+    'normals': ('normals',), 'depth': ('depth',), 'edge': ('instance',), 'albedo': ('albedo',),
+    'shading': ('shading',),
+}  # fmt: skip
+"""Which buffers of a rendering each label needs."""
 _SPREAD = 0.3
 
 
@@ -38,29 +41,29 @@ def boundaries(regions: np.ndarray) -> np.ndarray:
     return out.astype(np.uint8)
 
 
-def make_labels(rendering: Rendering, label_space: str = 'pascal') -> dict[str, np.ndarray]:
-    """All labels of a picture.
+def make_label(buffers: Rendering, key: str, label_space: str = 'pascal') -> np.ndarray:
+    """One label of a picture.
 
     Args:
-        rendering: The buffers.
+        buffers: A rendering, or anything that has the attributes ``BUFFERS[key]``.
+        key: ``semseg``, ``human_parts``, ``sal`` or ``edge`` (``(H, W)`` uint8; ``edge``: the
+            boundaries of instances, among them the room's corners), ``normals`` ``(H, W, 3)``,
+            ``depth`` ``(H, W)``, ``albedo`` ``(H, W, 3)`` RGB, ``shading`` ``(H, W)`` (float32).
         label_space: ``'pascal'`` (21 classes) or ``'nyud'`` (40 classes), for ``semseg``.
-
-    Returns:
-        ``semseg``, ``human_parts``, ``sal``, ``edge`` ``(H, W)`` uint8 (``edge``: the boundaries of
-        instances, among them the room's corners), ``normals`` ``(H, W, 3)``, ``depth`` ``(H, W)``,
-        ``albedo`` ``(H, W, 3)`` RGB and ``shading`` ``(H, W)`` float32, ``instance`` ``(H, W)``
-        int16.
     """
-    salient = salient_instance(rendering)
-    sal = rendering.instance == salient if salient is not None else np.zeros_like(rendering.part)
-    return dict(
-        semseg=class_numbers(label_space).astype(np.uint8)[rendering.scene_class],
-        human_parts=rendering.part,
-        sal=sal.astype(np.uint8),
-        normals=rendering.normals,
-        depth=rendering.depth,
-        edge=boundaries(rendering.instance),
-        albedo=rendering.albedo,
-        shading=rendering.shading,
-        instance=rendering.instance,
-    )
+    if key == 'semseg':
+        return class_numbers(label_space).astype(np.uint8)[buffers.scene_class]
+    if key == 'human_parts':
+        return buffers.part
+    if key == 'sal':
+        salient = salient_instance(buffers)
+        # No instance has the number -1.
+        return (buffers.instance == (-1 if salient is None else salient)).astype(np.uint8)
+    if key == 'edge':
+        return boundaries(buffers.instance)
+    return getattr(buffers, key)
+
+
+def make_labels(rendering: Rendering, label_space: str = 'pascal') -> dict[str, np.ndarray]:
+    """All labels of a picture, see :func:`make_label`."""
+    return {key: make_label(rendering, key, label_space) for key in BUFFERS}

@@ -35,6 +35,7 @@ class _Layout:
         self.rng, self.textures = rng, texture_set
         self.things: list[Thing] = []
         self.taken: list[tuple[float, float, float]] = []
+        self.panels: list[tuple[int, float, float]] = []
         self.size = self._room()
         self.camera = self._camera()
 
@@ -77,15 +78,15 @@ class _Layout:
 
     def _light(self) -> Light:
         rng, (w, d, h) = self.rng, self.size
-        ambient, fill = rng.uniform(0.25, 0.45), rng.uniform(0.08, 0.25)
+        ambient, fill = rng.uniform(0.35, 0.6), rng.uniform(0.08, 0.25)
         if rng.random() < 0.6:
             position = np.array([w * rng.uniform(0.2, 0.8), d * rng.uniform(0.15, 0.7), h - 0.15])
-            return Light(position, rng.uniform(0.75, 1.1), 5.0, ambient, fill)
+            return Light(position, rng.uniform(0.7, 1.0), 5.0, ambient, fill)
         # Daylight: so far away that its rays are nearly parallel.
         azimuth, height = rng.uniform(-1.4, 1.4), rng.uniform(0.5, 1.1)
         away = np.array([np.sin(azimuth), -np.cos(azimuth), np.tan(height)])
         position = np.array([w / 2, d / 2, 0]) + 40 * away / np.linalg.norm(away)
-        return Light(position, rng.uniform(0.65, 0.9), 1e3, ambient, fill)
+        return Light(position, rng.uniform(0.55, 0.8), 1e3, ambient, fill)
 
     def _free(self, x: float, y: float, radius: float, margin: float = 0.05) -> bool:
         w, d, _ = self.size
@@ -200,11 +201,11 @@ class _Layout:
         """Door, window, pictures on the walls; a rug on the floor."""
         rng, (w, d, h) = self.rng, self.size
         if rng.random() < 0.55:
-            self._panel('door', (0.45, 1.0), (0.85, 2.02), 0.0)
+            self._panel('door', (0.85, 2.02), 0.0)
         if rng.random() < 0.6:
-            self._panel('window', (0.5, 1.0), (rng.uniform(0.9, 1.6), rng.uniform(0.9, 1.3)), 0.9)
+            self._panel('window', (rng.uniform(0.9, 1.6), rng.uniform(0.9, 1.3)), 0.9)
         for _ in range(int(rng.integers(0, 3))):
-            self._panel('picture', (0.4, 1.0), tuple(rng.uniform(0.4, 0.9, 2)), rng.uniform(1.1, 1.5))
+            self._panel('picture', tuple(rng.uniform(0.4, 0.9, 2)), rng.uniform(1.1, 1.5))
         if rng.random() < 0.4:
             size = (rng.uniform(1.2, 0.6 * w), rng.uniform(1.2, 2.4), 0.02)
             cloth = sample_material(rng, self.textures, 'cloth')
@@ -212,7 +213,7 @@ class _Layout:
             thing = Thing('rug', (Element(box((0, 0, 0), size), cloth),))
             self.things.append(thing.placed(centre, rng.normal(0, 0.15)))
 
-    def _panel(self, name: str, span: tuple, size: tuple, bottom: float) -> None:
+    def _panel(self, name: str, size: tuple, bottom: float) -> None:
         """A flat thing on the left, right or back wall, clear of the other ones."""
         rng, textures, (w, d, h) = self.rng, self.textures, self.size
         width, height = size[0], min(size[1], h - bottom - 0.1)
@@ -220,13 +221,15 @@ class _Layout:
         length = w if wall == 2 else d
         if length < width + 0.5 or height < 0.2:
             return
-        along = rng.uniform(max(span[0] * length, width / 2 + 0.1), length - width / 2 - 0.1) if (
-            wall < 2 and span[0] * length < length - width / 2 - 0.1
-        ) else rng.uniform(width / 2 + 0.1, length - width / 2 - 0.1)  # fmt: skip
-        panels = self.__dict__.setdefault('panels', [])
-        if any(k == wall and abs(along - a) < (width + b) / 2 + 0.1 for k, a, b in panels):
+        # On the side walls only the far half is seen well.
+        first = width / 2 + 0.1 if wall == 2 else 0.4 * length
+        last = length - width / 2 - 0.1
+        if first >= last:
             return
-        panels.append((wall, along, width))
+        along = rng.uniform(first, last)
+        if any(k == wall and abs(along - a) < (width + b) / 2 + 0.1 for k, a, b in self.panels):
+            return
+        self.panels.append((wall, along, width))
         frame = Material(sample_color(rng, textures, (0.2, 0.6), (0.25, 0.9)), grain=0.05)
         if name == 'window':
             pane = Material(sample_color(rng, textures, (0.05, 0.3), (0.9, 1.0)), specular=0.3)

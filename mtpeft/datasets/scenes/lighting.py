@@ -1,6 +1,6 @@
 """Shading: a point light with exact shadows, a weak light at the camera, and an even sky.
 
-``shading = ambient (0.8 + 0.2 n_z) + strength fall V max(0, n.l) + fill max(0, n.v)`` with ``V``
+``shading = ambient (0.9 + 0.1 n_z) + strength fall V max(0, n.l) + fill max(0, n.v)`` with ``V``
 0 where a thing stands between the point and the lamp, l and v the directions to the lamp and the
 camera, and ``fall = 1 / (1 + (distance / reach)^2)``. Highlights are Blinn-Phong's.
 """
@@ -34,7 +34,7 @@ def light_surface(
     view = [_F(c) - p for p, c in zip(points, scene.camera.position, strict=True)]
     length = np.sqrt(view[0] ** 2 + view[1] ** 2 + view[2] ** 2)
     frontal = np.maximum(view[0] * normals[0] + view[1] * normals[1] + view[2] * normals[2], 0)
-    shading = _F(light.ambient) * (_F(0.8) + _F(0.2) * normals[2])
+    shading = _F(light.ambient) * (_F(0.9) + _F(0.1) * normals[2])
     shading = shading + direct + _F(light.fill) * frontal / length
     return shading.astype(_F), _highlights(normals, away, distance, view, length, lit, shininess)
 
