@@ -61,7 +61,8 @@ class TaskStatistics:
             bars = [f'{name} {share:.2%}' for name, share in zip(names, shares, strict=False)]
             text += ''.join(f'\n    {"  ".join(bars[i : i + 8])}' for i in range(0, number, 8))
         else:
-            text += f'\n    values from {self.low:.3f} to {self.high:.3f} {self.task.unit}'
+            unit = '' if self.task.kind == 'vectors' else f' {self.task.unit}'
+            text += f'\n    values from {self.low:.3f} to {self.high:.3f}{unit}'
         if self.facing_away > self.valid / 2:
             text += (
                 f'\n    WARNING: {self.facing_away / self.valid:.0%} of the normals point away '
