@@ -26,7 +26,7 @@ class MaskedL1Loss(DenseLoss):
 
     @staticmethod
     def _clean(target: Tensor, valid: Tensor) -> Tensor:
-        # before any arithmetic: NaN in an invalid pixel would come back through the gradient
+        # before any arithmetic: a gradient must not rest on how sgn(NaN) is defined
         return target.masked_fill(~valid.unsqueeze(1), 0)
 
 
