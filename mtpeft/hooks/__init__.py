@@ -1,1 +1,13 @@
-"""mtpeft."""
+"""Hooks of MMEngine's Runner."""
+
+from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
+from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
+from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
+from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
+from mtpeft.hooks.summary_hook import SummaryHook
+from mtpeft.hooks.visualization_hook import PredictionGridHook
+
+__all__ = [
+    'AdapterCheckpointHook', 'CheckpointGuardHook', 'PredictionGridHook', 'ReproducibleEpochHook',
+    'SavePredictionsHook', 'SummaryHook',
+]  # fmt: skip

@@ -1,0 +1,132 @@
+"""Predictions for pictures, without a Runner."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mtpeft.registry import MODELS, TRANSFORMS
+from mtpeft.utils.checkpoint import safe_load
+from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.utils.suggest import hint
+
+Picture = str | Path | np.ndarray
+
+
+def init_model(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str = 'cpu'
+) -> nn.Module:
+    """Build a model, load its weights, and put it in eval mode.
+
+    Args:
+        config: A config or its path.
+        checkpoint: Trained weights. ``None``: the pretrained base and fresh adapters.
+        device: Where the model goes.
+
+    Returns:
+        The model; ``model.cfg`` is the config.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, of another architecture or on another base.
+
+    Example:
+        >>> model = init_model('configs/mtlora/mtlora_swin-pico_scenes.py')  # doctest: +SKIP
+    """
+    cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
+    init_default_scope(cfg.get('default_scope', 'mtpeft'))
+    model = MODELS.build(cfg.model)
+    saved = safe_load(checkpoint) if checkpoint is not None else None
+    state = None if saved is None else saved.get('state_dict', saved)
+    partial = state is None or bool(frozen_state_keys(model) - set(state))
+    if partial and hasattr(model, 'init_weights'):
+        model.init_weights()
+    if state is not None:
+        what = f'Checkpoint {checkpoint}'
+        if partial:
+            check_base(model, saved.get('meta', {}).get('base', {}), what)
+        load_checked(model, state, what)
+    model.cfg = cfg
+    return model.to(device).eval()
+
+
+class MultiTaskInferencer:
+    """Predicts every task for pictures of any size.
+
+    Pictures pass the transforms of the config's ``test_dataloader``; predictions come back at the
+    size of the picture.
+
+    Args:
+        model: From :func:`init_model`.
+        tasks: Tasks to return. ``None``: all.
+
+    Raises:
+        KeyError: a task that the model does not have.
+
+    Example:
+        >>> predict = MultiTaskInferencer(model, tasks=['depth'])  # doctest: +SKIP
+        >>> predict('room.jpg')['depth'].shape  # doctest: +SKIP
+        (480, 640)
+    """
+
+    def __init__(self, model: nn.Module, tasks: Sequence[str] | None = None) -> None:
+        self.model = model
+        self.tasks = tuple(model.tasks if tasks is None else tasks)
+        for name in self.tasks:
+            if name not in model.tasks:
+                raise KeyError(f"The model has no task '{name}'. " + hint(name, model.tasks))
+        self.pipeline = Compose(_pipeline(getattr(model, 'cfg', None)))
+
+    def __call__(self, images: Picture | Sequence[Picture]) -> Any:
+        """Predict.
+
+        Args:
+            images: A path or an array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; or a list of
+                them, of any sizes, which is one batch.
+
+        Returns:
+            A dict of arrays by task (a list of dicts for a list): class indices ``(H, W)`` int64,
+            probabilities and values ``(H, W)`` float32, vectors ``(H, W, 3)`` float32.
+        """
+        if isinstance(images, str | Path | np.ndarray):
+            return self([images])[0]
+        batch = pseudo_collate([self._prepare(i, picture) for i, picture in enumerate(images)])
+        with torch.no_grad():
+            samples = self.model.test_step(batch)
+        return [
+            {name: _to_array(sample.get_pred(name)) for name in self.tasks} for sample in samples
+        ]
+
+    def _prepare(self, index: int, picture: Picture) -> dict:
+        path = '' if isinstance(picture, np.ndarray) else str(picture)
+        image = picture if isinstance(picture, np.ndarray) else mmcv.imread(path)
+        if image is None:
+            raise ValueError(f'{path} is no picture that can be read.')
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f'Expected a picture (H, W, 3) of uint8, got {image.shape} of {image.dtype}.'
+            )
+        size = image.shape[:2]
+        results = dict(
+            img=image, img_path=path, img_id=str(index), sample_idx=index, img_shape=size,
+            ori_shape=size, tasks=self.model.tasks, labels={},
+        )  # fmt: skip
+        return self.pipeline(results)
+
+
+def _pipeline(cfg: Config | None) -> list:
+    steps: list = [dict(type='PackMultiTaskInputs')]
+    if cfg is not None and cfg.get('test_dataloader'):
+        steps = cfg.test_dataloader.dataset.get('pipeline') or steps
+    return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps]
+
+
+def _to_array(prediction: torch.Tensor) -> np.ndarray:
+    array = prediction.cpu().numpy()
+    return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)

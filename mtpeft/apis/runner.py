@@ -1,0 +1,120 @@
+"""From a config to a Runner of MMEngine, with everything that tools/train.py promises."""
+
+import copy
+import os.path as osp
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mtpeft.optim.autocast_wrapper import bf16_supported
+from mtpeft.utils.checkpoint_schemes import use_safe_loading
+from mtpeft.utils.dist import check_launcher, init_distributed
+
+_HOOK = 'AdapterCheckpointHook'
+
+
+def build_runner(
+    cfg: Config,
+    *,
+    work_dir: str | None = None,
+    checkpoint: str | None = None,
+    resume: str | bool = False,
+    amp: bool = False,
+    launcher: str = 'none',
+    seed: int | None = None,
+    deterministic: bool = False,
+) -> Runner:
+    """Build the Runner of a config.
+
+    The Runner is MMEngine's own. Around it: several processes work on CPUs too; checkpoints are
+    read without unpickling code (this replaces MMEngine's loaders in the whole process) and are
+    checked before they are used.
+
+    Args:
+        cfg: The config; it is not changed.
+        work_dir: Folder of logs and checkpoints. Default: ``cfg.work_dir``, else
+            ``work_dirs/<name of the config>``.
+        checkpoint: Weights to start from or to test, as ``load_from``.
+        resume: ``True`` or ``'auto'`` goes on from the last checkpoint in ``work_dir`` (from the
+            start if there is none), a path from that one.
+        amp: Train in mixed precision: bfloat16 where the device can, float16 elsewhere.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        seed: Seed of the run, over that of the config.
+        deterministic: Refuse algorithms whose result varies from run to run.
+
+    Raises:
+        ValueError: one of several processes of torchrun with ``launcher='none'``.
+        FileNotFoundError: ``resume`` names a file that does not exist.
+
+    Example:
+        >>> from mmengine.config import Config
+        >>> cfg = Config.fromfile('configs/mtlora/mtlora_swin-pico_scenes.py')  # doctest: +SKIP
+        >>> build_runner(cfg, resume='auto').train()  # doctest: +SKIP
+    """
+    check_launcher(launcher)
+    use_safe_loading()
+    cfg = copy.deepcopy(cfg)
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
+    if checkpoint is not None:
+        cfg.load_from = checkpoint
+    if seed is not None or deterministic:
+        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=deterministic)
+        cfg.randomness['seed'] = seed if seed is not None else cfg.randomness.get('seed')
+    if amp:
+        _use_amp(cfg)
+    _set_resume(cfg, resume)
+    _guard_checkpoints(cfg)
+    _set_distributed(cfg, launcher)
+    return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+
+
+def _default_work_dir(cfg: Config) -> str:
+    name = osp.splitext(osp.basename(cfg.filename))[0] if cfg.filename else 'run'
+    return osp.join('work_dirs', name)
+
+
+def _use_amp(cfg: Config) -> None:
+    known = ('OptimWrapper', 'mmengine.OptimWrapper')
+    current = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if current not in known:
+        print_log(f"--amp leaves optim_wrapper.type='{current}' as it is.", logger='current')
+    elif bf16_supported():
+        cfg.optim_wrapper.type = 'mtpeft.AutocastOptimWrapper'
+    else:
+        cfg.optim_wrapper.update(type='mmengine.AmpOptimWrapper', loss_scale='dynamic')
+
+
+def _set_resume(cfg: Config, resume: str | bool) -> None:
+    if not resume:
+        return
+    if resume is True or resume == 'auto':
+        if find_latest_checkpoint(cfg.work_dir) is not None:
+            cfg.update(resume=True, load_from=None)
+        return
+    if not osp.isfile(resume):
+        raise FileNotFoundError(f"--resume: checkpoint '{resume}' does not exist.")
+    cfg.update(resume=True, load_from=resume)
+
+
+def _guard_checkpoints(cfg: Config) -> None:
+    """Check what is loaded before any other hook uses it, where our checkpoints are written."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    writes = str((cfg.get('default_hooks') or {}).get('checkpoint', {}).get('type', ''))
+    if not writes.endswith(_HOOK) or any('CheckpointGuardHook' in str(h['type']) for h in hooks):
+        return
+    cfg.custom_hooks = [dict(type='mtpeft.CheckpointGuardHook'), *hooks]
+
+
+def _set_distributed(cfg: Config, launcher: str) -> None:
+    init_distributed(launcher, (cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    # MMEngine's default names a GPU
+    wrapper = dict(cfg.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel'))
+    unused = cfg.get('find_unused_parameters', False)
+    defaults = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
+    cfg.model_wrapper_cfg = {**defaults, **wrapper}

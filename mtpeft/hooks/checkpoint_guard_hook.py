@@ -1,0 +1,77 @@
+"""What a checkpoint must be before a run takes it."""
+
+import re
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mtpeft.registry import HOOKS
+from mtpeft.utils.checkpoint import CheckpointError
+from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked, unwrap
+
+_CHOICES = ('error', 'warn')
+
+
+@HOOKS.register_module()
+class CheckpointGuardHook(Hook):
+    """Checks every checkpoint that is resumed, tested or loaded, and completes it.
+
+    Every entry that is not declared frozen must be in the file and fit, and nothing else may be
+    in it; MMEngine itself only warns. Where the frozen base is not in the file, the model's
+    pretrained weights are loaded (MMEngine does not for a test), their identity is compared with
+    the file's, and the checkpoint is completed with them: the EMA copy is made before pretrained
+    weights are loaded and would otherwise keep random ones.
+
+    Args:
+        base_mismatch: What another base than the checkpoint's is: an ``'error'``, or a line of
+            log with ``'warn'``.
+
+    Raises:
+        ValueError: an option has a value outside its choices.
+        CheckpointError: the checkpoint does not fit the model or its base.
+
+    Example:
+        >>> CheckpointGuardHook(base_mismatch='warn').priority
+        'VERY_HIGH'
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, base_mismatch: str = 'error') -> None:
+        if base_mismatch not in _CHOICES:
+            raise ValueError(f'Expected base_mismatch in {_CHOICES}, got {base_mismatch!r}.')
+        self.base_mismatch = base_mismatch
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        model = unwrap(runner.model)
+        what = 'The checkpoint'
+        if not isinstance(checkpoint.get('state_dict', {}), dict):
+            raise CheckpointError(f"{what} has no 'state_dict' with tensors.")
+        state = checkpoint.get('state_dict', checkpoint)
+        state = {re.sub(r'^module\.', '', key): value for key, value in state.items()}
+        absent = frozen_state_keys(model) - set(state)
+        if absent:
+            if getattr(model, 'is_init', True) is False:
+                model.init_weights()
+            self._check_base(runner, checkpoint)
+        load_checked(model, state, what)
+        if absent and 'state_dict' in checkpoint:
+            own = model.state_dict()
+            for key in absent:
+                checkpoint['state_dict'][key] = own[key]
+                if 'ema_state_dict' in checkpoint:
+                    checkpoint['ema_state_dict'][f'module.{key}'] = own[key]
+
+    def _check_base(self, runner: Runner, checkpoint: dict) -> None:
+        saved = checkpoint.get('meta', {}).get('base', {})
+        if not saved:
+            runner.logger.warning(
+                'The checkpoint does not hold the frozen base, nor say which one it was trained '
+                "on. The model's own pretrained weights are used."
+            )
+        try:
+            check_base(unwrap(runner.model), saved, 'The checkpoint')
+        except CheckpointError as error:
+            if self.base_mismatch == 'error':
+                raise
+            runner.logger.warning(str(error))

@@ -1,0 +1,185 @@
+"""Checkpoints of what was trained, written so that a crash loses nothing."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+from torch import nn
+
+from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
+from mtpeft.registry import HOOKS
+from mtpeft.utils.atomic import ATOMIC
+from mtpeft.utils.model_state import base_identities, frozen_state_keys, unwrap
+from mtpeft.utils.suggest import hint
+
+
+@HOOKS.register_module()
+class AdapterCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` for a frozen base: saves only what training changes.
+
+    A checkpoint holds the state dict (and its EMA copy) without the keys that modules declare
+    frozen (``frozen_state_keys()``), and says in ``meta['base']`` which base it belongs to: per
+    module with ``base_identity()``, the type, where its weights came from, and their sha256. A
+    base with random weights exists nowhere else, so then everything is saved.
+
+    A file is written whole under a temporary name, then renamed; an older checkpoint is removed
+    only after the new one is complete. What happens while saving (a full disk, a kill) leaves the
+    previous checkpoint and ``last_checkpoint`` as they were.
+
+    Args:
+        full: Save the frozen base as well.
+        backend_args: Storage, see MMEngine. Default: local files, written as above.
+        **kwargs: Options of MMEngine's ``CheckpointHook``: ``interval``, ``save_best``,
+            ``max_keep_ckpts``, ...
+
+    Raises:
+        OSError: a checkpoint could not be written; the message says what is left to go on from.
+        KeyError: ``save_best`` names a metric that the evaluation does not give.
+
+    Example:
+        >>> hook = AdapterCheckpointHook(interval=1, save_best='mtl/delta_m', max_keep_ckpts=2)
+        >>> hook.rules, hook.full
+        (['greater'], False)
+    """
+
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'delta', 'odsF', 'maxF']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'rmse', 'angle', 'abs_rel']
+
+    def __init__(
+        self, *args: Any, full: bool = False, backend_args: dict | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, backend_args=backend_args or dict(backend=ATOMIC), **kwargs)
+        self.full = full
+        self._identities: dict[str, dict] | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if is_main_process() and self.backend_args == dict(backend=ATOMIC):
+            for left in Path(self.out_dir).glob('.*.pth.*.tmp'):
+                left.unlink()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check the checkpoint, unless a :class:`CheckpointGuardHook` of the run has done so."""
+        if not any(isinstance(hook, CheckpointGuardHook) for hook in runner.hooks):
+            CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        model = unwrap(runner.model)
+        if self._identities is None:
+            # frozen for the whole run, and hashing a large base takes a while
+            self._identities = base_identities(model)
+        checkpoint['meta']['base'] = self._identities
+        if not self.full and not self._has_random_base():
+            drop_frozen(checkpoint, model)
+
+    def _has_random_base(self) -> bool:
+        return any(base.get('weights') == 'random' for base in self._identities.values())
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        obsolete = self._keep(runner, step)
+        before, name = self.last_ckpt, self.filename_tmpl.format(step)
+        path = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', path)
+        with self._explained(path, before):
+            runner.save_checkpoint(
+                self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler, meta=meta,
+                by_epoch=self.by_epoch, backend_args=self.backend_args, **self.args,
+            )  # fmt: skip
+            if is_main_process():
+                last = Path(runner.work_dir) / 'last_checkpoint'
+                self.file_backend.put_text(path, str(last))
+        self.last_ckpt = path
+        for old in obsolete:
+            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
+
+    def _keep(self, runner: Runner, step: int) -> list[int]:
+        """Note ``step`` as kept; the steps whose files are then to be removed."""
+        obsolete: list[int] = []
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                obsolete.append(self.keep_ckpt_ids.popleft())
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        return obsolete
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        time = runner.epoch if self.by_epoch else runner.iter
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        better = [self._save_if_better(runner, metrics, key, time, dict(meta))
+                  for key in self.key_indicators]  # fmt: skip
+        # the last checkpoint, saved before the evaluation, does not know of the new best one
+        if any(better) and self.last_ckpt is not None:
+            self._save_checkpoint_with_step(runner, time, meta)
+
+    def _save_if_better(
+        self, runner: Runner, metrics: Mapping[str, float], key: str, time: int, meta: dict
+    ) -> bool:
+        if key not in metrics:
+            message = f"save_best='{key}' is no result of the evaluation. " + hint(key, metrics)
+            if not key.startswith('mtl/'):
+                raise KeyError(message)
+            # there is no Delta_m without baselines, nor when a task gave no finite result
+            runner.logger.warning(message)
+            return False
+        single = len(self.key_indicators) == 1
+        score_info, path_info = (
+            ('best_score', 'best_ckpt') if single
+            else (f'best_score_{key}', f'best_ckpt_{key}')
+        )  # fmt: skip
+        score, known = metrics[key], runner.message_hub.runtime_info
+        if score is None or score != score:
+            return False
+        if score_info in known and not self.is_better_than[key](score, known[score_info]):
+            return False
+        before = self.best_ckpt_path if single else self.best_ckpt_path_dict[key]
+        name = f'best_{key}_{self.filename_tmpl.format(time)}'.replace('/', '_')
+        path = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info(score_info, score)
+        runner.message_hub.update_info(path_info, path)
+        with self._explained(path, self.last_ckpt):
+            runner.save_checkpoint(
+                self.out_dir, filename=name, file_client_args=self.file_client_args,
+                save_optimizer=False, save_param_scheduler=False, meta=meta, by_epoch=False,
+                backend_args=self.backend_args,
+            )  # fmt: skip
+        if single:
+            self.best_ckpt_path = path
+        else:
+            self.best_ckpt_path_dict[key] = path
+        if before and before != path:
+            self._remove(before)
+        kind = 'epoch' if self.by_epoch else 'iter'
+        runner.logger.info(f'{key} {score:.4f} at {kind} {time} is the best so far: {name}')
+        return True
+
+    @contextmanager
+    def _explained(self, path: str, last: str | None) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            left = f'The checkpoint before it is whole: {last}. ' if last else ''
+            raise OSError(
+                error.errno,
+                f'Could not write checkpoint {path}: {error.strerror or error}. {left}Make room '
+                'or choose another --work-dir, and go on with --resume.',
+            ) from error
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+
+
+def drop_frozen(checkpoint: dict, model: nn.Module) -> None:
+    """Take the frozen keys of ``model`` out of a checkpoint and of its EMA copy."""
+    for key in frozen_state_keys(model):
+        checkpoint['state_dict'].pop(key, None)
+        checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)

@@ -1,0 +1,99 @@
+"""Random numbers that do not depend on what came before."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mtpeft.registry import HOOKS
+from mtpeft.utils.model_state import unwrap
+
+_PENDING = 'accumulated_gradients'
+
+
+@HOOKS.register_module()
+class ReproducibleEpochHook(Hook):
+    """Makes a resumed run the same, bit for bit on a CPU, as one that was never stopped.
+
+    Before every epoch and every iteration Python, NumPy and torch are seeded from (seed, rank,
+    epoch or iteration), so neither the evaluation between epochs, nor the draw with which a
+    DataLoader starts its workers (persistent workers draw in their first epoch only), nor the
+    start of the process moves a dropout mask. The epoch is passed to data sets with ``set_epoch``,
+    through wrappers. Where an epoch ends within an accumulation of gradients, these are saved with
+    the checkpoint and put back (one process only).
+
+    MMEngine restarts an epoch that was interrupted from its beginning. Data sets without
+    ``set_epoch`` draw their augmentation in worker processes that MMEngine seeds by number: with
+    ``persistent_workers=True`` a resumed run then sees other crops.
+
+    Example:
+        >>> import numpy as np
+        >>> seed_all(0, 3); first = np.random.rand()
+        >>> seed_all(0, 3); bool(np.random.rand() == first)
+        True
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._pending: dict[str, torch.Tensor] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        parameters = dict(unwrap(runner.model).named_parameters())
+        for name, gradient in self._pending.items():
+            parameters[name].grad = gradient.to(parameters[name])
+        self._pending = {}
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        seed_all(runner.seed, get_rank(), 0, runner.epoch)
+        for dataset in _datasets(runner.train_dataloader.dataset):
+            if hasattr(dataset, 'set_epoch'):
+                dataset.set_epoch(runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        seed_all(runner.seed, get_rank(), 1, runner.iter)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep gradients that wait for the next update; an epoch may end between two."""
+        wrapper = runner.optim_wrapper
+        resumable = 'optimizer' in checkpoint and hasattr(wrapper, 'should_update')
+        if not resumable or wrapper.should_update():
+            return
+        if get_world_size() > 1:
+            runner.logger.warning(
+                'The epoch ends within an accumulation of gradients, which each process holds for '
+                'itself: a resumed run will differ slightly. Choose accumulative_counts to divide '
+                'the iterations of an epoch.'
+            )
+            return
+        checkpoint[_PENDING] = {
+            name: parameter.grad.detach().cpu()
+            for name, parameter in unwrap(runner.model).named_parameters()
+            if parameter.grad is not None
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._pending = checkpoint.get(_PENDING, {}) if runner._resume else {}
+
+
+def seed_all(*key: int) -> None:
+    """Seed Python, NumPy and torch (every device) from non-negative integers."""
+    words = np.random.SeedSequence(key).generate_state(4)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    torch.manual_seed(int(words[2]) << 31 | int(words[3]) >> 1)
+
+
+def _datasets(dataset: Any) -> Iterator[Any]:
+    """A data set and those it wraps."""
+    yield dataset
+    inner = list(getattr(dataset, 'datasets', []))
+    if getattr(dataset, 'dataset', None) is not None:
+        inner.append(dataset.dataset)
+    for child in inner:
+        yield from _datasets(child)

@@ -1,0 +1,40 @@
+"""A drawing of every tested picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mtpeft.registry import HOOKS
+from mtpeft.utils.model_state import unwrap
+from mtpeft.visualization.visualizer import MultiTaskVisualizer, write_picture
+
+
+@HOOKS.register_module()
+class SavePredictionsHook(Hook):
+    """Writes input, ground truth and prediction of each picture of a test, one PNG a picture.
+
+    Args:
+        out_dir: Folder of the drawings, which are named by ``img_id``.
+        height: Height of one picture in a drawing, in pixels.
+
+    Example:
+        >>> SavePredictionsHook('out').out_dir
+        PosixPath('out')
+    """
+
+    def __init__(self, out_dir: str, height: int = 240) -> None:
+        self.out_dir = Path(out_dir)
+        self.visualizer = MultiTaskVisualizer(height=height)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:  # fmt: skip
+        self.visualizer.tasks = unwrap(runner.model).tasks
+        for picture, sample in zip(data_batch['inputs'], outputs, strict=True):
+            bgr = picture.detach().cpu().numpy().transpose(1, 2, 0)
+            drawn = self.visualizer.draw(np.ascontiguousarray(bgr[..., ::-1]), sample.cpu())
+            name = str(sample.get('img_id', sample.get('sample_idx'))).replace('/', '_')
+            write_picture(self.out_dir / f'{name}.png', drawn)

@@ -1,0 +1,67 @@
+"""The first and the last words of a run."""
+
+from collections.abc import Mapping
+
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from mtpeft.registry import HOOKS
+from mtpeft.utils.model_state import unwrap
+from mtpeft.utils.tables import table
+
+
+@HOOKS.register_module()
+class SummaryHook(Hook):
+    """Logs what is trained at the start, and the metrics and where the files are at the end.
+
+    Example:
+        >>> SummaryHook().priority
+        'LOWEST'
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self._table = ''
+
+    def before_train(self, runner: Runner) -> None:
+        runner.logger.info('Trainable parameters:\n' + parameter_table(unwrap(runner.model)))
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping | None = None) -> None:
+        self._table = result_table(metrics, runner.val_loop.evaluator)
+
+    def after_test_epoch(self, runner: Runner, metrics: Mapping | None = None) -> None:
+        self._table = result_table(metrics, runner.test_loop.evaluator)
+
+    def after_run(self, runner: Runner) -> None:
+        if self._table:
+            runner.logger.info('Final metrics:\n' + self._table)
+        for name in ('best_ckpt', 'last_ckpt'):
+            if name in runner.message_hub.runtime_info:
+                path = runner.message_hub.get_info(name)
+                runner.logger.info(f'{name.split("_")[0].capitalize()} checkpoint: {path}')
+        for hook in runner.hooks:
+            if getattr(hook, 'last_grid', None):
+                runner.logger.info(f'Input, ground truth and prediction: {hook.last_grid}')
+
+
+def parameter_table(model: nn.Module) -> str:
+    """Parameters by component, with totals."""
+    from mtpeft.models import parameter_components
+
+    components = parameter_components(model)
+    rows = [[name, count] for name, count in components.items()]
+    total = sum(p.numel() for p in model.parameters())
+    rows += [['trainable', sum(components.values())], ['total', total]]
+    return table(['component', 'parameters'], rows)
+
+
+def result_table(metrics: Mapping | None, evaluator: Evaluator) -> str:
+    """The evaluator's own table where it is of several tasks, else names and values."""
+    from mtpeft.evaluation import MultiTaskEvaluator, metrics_table
+
+    if isinstance(evaluator, MultiTaskEvaluator):
+        return metrics_table(metrics, evaluator.tasks, evaluator.baselines)
+    return table(['metric', 'value'], list((metrics or {}).items())) if metrics else ''

@@ -1,0 +1,63 @@
+"""Several processes, on GPUs and on CPUs."""
+
+import datetime
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as torch_dist
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse a process that torchrun started as one of several but that would train alone.
+
+    Raises:
+        ValueError: the launcher is unknown, or ``'none'`` in a process group.
+    """
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"Expected --launcher to be one of {LAUNCHERS}, got '{launcher}'.")
+    size = int(environ.get('WORLD_SIZE', 1))
+    if launcher == 'none' and size > 1 and 'RANK' in environ:
+        raise ValueError(
+            f'This is one of {size} processes (WORLD_SIZE={size}), started by torchrun, but '
+            "--launcher is 'none': they would train separate models and overwrite each other's "
+            "files. Add '--launcher pytorch' (tools/dist_train.sh does), or start one process."
+        )
+
+
+def init_distributed(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
+    """Start the process group where MMEngine cannot: on CPUs, with gloo.
+
+    MMEngine's ``init_dist`` sets the CUDA device whatever the backend. With a GPU nothing is done
+    here and the Runner starts the group itself.
+
+    Args:
+        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``; ``'none'`` does nothing.
+        dist_cfg: ``env_cfg.dist_cfg`` of the config; ``timeout`` in seconds is used.
+    """
+    if launcher == 'none' or torch.cuda.is_available() or torch_dist.is_initialized():
+        return
+    if launcher == 'slurm':
+        _slurm_environment(dist_cfg.get('port'))
+    elif launcher == 'mpi':
+        for name in ('RANK', 'SIZE', 'LOCAL_RANK'):
+            target = 'WORLD_SIZE' if name == 'SIZE' else name
+            os.environ[target] = os.environ[f'OMPI_COMM_WORLD_{name}']
+        os.environ.setdefault('MASTER_PORT', '29500')
+    timeout = datetime.timedelta(seconds=dist_cfg.get('timeout', 1800))
+    torch_dist.init_process_group('gloo', timeout=timeout)
+
+
+def _slurm_environment(port: int | None) -> None:
+    environ = os.environ
+    environ['RANK'] = environ['SLURM_PROCID']
+    environ['WORLD_SIZE'] = environ['SLURM_NTASKS']
+    environ['LOCAL_RANK'] = environ.get('SLURM_LOCALID', '0')
+    environ.setdefault('MASTER_PORT', str(port or 29500))
+    if 'MASTER_ADDR' not in environ:
+        hosts = ['scontrol', 'show', 'hostname', environ['SLURM_NODELIST']]
+        environ['MASTER_ADDR'] = subprocess.check_output(hosts, text=True).split()[0]

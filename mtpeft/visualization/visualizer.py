@@ -1,0 +1,134 @@
+"""Draws a picture with the labels and predictions of all its tasks."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.visualization import Visualizer
+from torch import Tensor
+
+from mtpeft.registry import VISUALIZERS
+from mtpeft.structures import MultiTaskDataSample
+from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.visualization.colorize import colorize
+from mtpeft.visualization.grid import cell, grid
+
+
+@VISUALIZERS.register_module()
+class MultiTaskVisualizer(Visualizer):
+    """Draws the input, and below or beside it each task's ground truth and prediction.
+
+    Args:
+        name: Name of the instance.
+        tasks: The tasks to draw. ``None``: set later, by the model (:class:`PredictionGridHook`
+            does) or in ``tasks``.
+        height: Height of one picture in the drawing, in pixels.
+        **kwargs: Options of MMEngine's ``Visualizer``: ``vis_backends``, ``save_dir``, ...
+
+    Example:
+        >>> import torch
+        >>> sample = MultiTaskDataSample()
+        >>> sample.set_pred('sal', torch.ones(1, 8, 8))
+        >>> visualizer = MultiTaskVisualizer(tasks=['sal'], height=32)
+        >>> visualizer.draw(np.zeros((8, 8, 3), np.uint8), sample).shape
+        (54, 104, 3)
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        tasks: TaskSpec | None = None,
+        height: int = 160,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, **kwargs)
+        self.tasks: dict[str, DenseTask] = build_tasks(tasks) if tasks else {}
+        self.height = height
+
+    def draw(self, image: np.ndarray, sample: MultiTaskDataSample) -> np.ndarray:
+        """One picture with everything ``sample`` holds.
+
+        Args:
+            image: ``(H, W, 3)`` uint8, RGB.
+            sample: Labels, predictions, or both.
+
+        Returns:
+            ``(H', W', 3)`` uint8, RGB: the input with the ground truth beside it, the predictions
+            in a second row where there is ground truth, else in the first.
+        """
+        truth, pred = sample.gt, sample.pred
+        size = self.height, max(48, round(self.height * image.shape[1] / image.shape[0]))
+        ranges = {name: _range(task, truth.get(name), pred.get(name))
+                  for name, task in self.tasks.items()}  # fmt: skip
+        shown = {}
+        for kind, data in (('truth', truth), ('prediction', pred)):
+            shown[kind] = [
+                cell(self._colours(name, data[name], ranges[name]), size,
+                     f'{name}: {kind}')
+                if name in data else cell(_blank(), size)
+                for name in self.tasks if name in truth or name in pred
+            ]  # fmt: skip
+        first = cell(image, size, 'input')
+        if not truth:
+            return grid([[first, *shown['prediction']]])
+        if not pred:
+            return grid([[first, *shown['truth']]])
+        return grid([[first, *shown['truth']],
+                     [cell(_blank(), size), *shown['prediction']]])  # fmt: skip
+
+    def draw_all(self, images: list[np.ndarray], samples: list[MultiTaskDataSample]) -> np.ndarray:
+        """Several pictures below each other."""
+        drawn = [self.draw(image, sample) for image, sample in zip(images, samples, strict=True)]
+        return grid([[picture] for picture in drawn])
+
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: MultiTaskDataSample,
+        step: int = 0,
+        out_file: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Draw and pass the drawing to the backends, or write it to ``out_file`` (PNG)."""
+        drawn = self.draw(image, data_sample)
+        self.set_image(drawn)
+        if out_file is None:
+            self.add_image(name, drawn, step)
+        else:
+            write_picture(out_file, drawn)
+
+    def _colours(
+        self, name: str, data: Tensor, value_range: tuple[float, float] | None
+    ) -> np.ndarray:  # fmt: skip
+        array = data.detach().cpu().float().permute(1, 2, 0).numpy()
+        return colorize(self.tasks[name], array, value_range)
+
+
+def write_picture(path: str | Path, rgb: np.ndarray) -> None:
+    """Write ``(H, W, 3)`` RGB, the folder made if need be.
+
+    Raises:
+        OSError: the picture could not be written.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
+        raise OSError(f'Could not write the picture {path}.')
+
+
+def _range(
+    task: DenseTask, truth: Tensor | None, pred: Tensor | None
+) -> tuple[float, float] | None:  # fmt: skip
+    """The values' range, of the truth if there is any, so that both have the same colours."""
+    if task.kind != 'values':
+        return None
+    data = pred if truth is None else truth
+    if data is None:
+        return None
+    values = data[task.valid(data)]
+    return (float(values.min()), float(values.max())) if values.numel() else None
+
+
+def _blank() -> np.ndarray:
+    return np.full((1, 1, 3), 255, np.uint8)

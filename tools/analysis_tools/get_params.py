@@ -1,0 +1,65 @@
+"""Count the parameters of a config's model by what they are for.
+
+The model is built without its pretrained weights, so no network is needed.
+"""
+
+import argparse
+import json
+
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
+from mtpeft.models import decoder_components, parameter_components
+from mtpeft.registry import MODELS
+from mtpeft.utils.checkpoint import safe_load
+from mtpeft.utils.model_state import load_checked
+from mtpeft.utils.tables import table
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', nargs='?', help='count after loading this checkpoint')
+    parser.add_argument('--json', action='store_true', help='print JSON only')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
+    )
+    return parser.parse_args()
+
+
+def count(cfg: Config, checkpoint: str | None = None) -> dict:
+    """``trainable``, ``total``, ``decoder`` and ``components`` (trainable, by component)."""
+    init_default_scope(cfg.get('default_scope', 'mtpeft'))
+    model = MODELS.build(cfg.model)
+    if checkpoint is not None:
+        saved = safe_load(checkpoint)
+        load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}')
+    components = parameter_components(model)
+    return dict(
+        trainable=sum(components.values()),
+        total=sum(parameter.numel() for parameter in model.parameters()),
+        decoder=sum(components.get(name, 0) for name in decoder_components),
+        components=components,
+    )
+
+
+def main() -> None:
+    args = parse_args()
+    if args.json:
+        # the table of adapted layers would go to the standard output
+        MMLogger.get_instance('get_params', log_level='ERROR')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    counts = count(cfg, args.checkpoint)
+    if args.json:
+        print(json.dumps(counts, indent=2))
+        return
+    rows = [[name, number, f'{number / 1e6:.3f}M'] for name, number in counts['components'].items()]
+    rows += [[name, counts[name], f'{counts[name] / 1e6:.3f}M']
+             for name in ('decoder', 'trainable', 'total')]  # fmt: skip
+    print(table(['component', 'parameters', ''], rows))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Usage: [NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500] tools/dist_train.sh CONFIG GPUS [OPTIONS]
+# One process a GPU; on a machine without GPUs, GPUS processes on the CPU (gloo).
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    sed -n 2,3p "$0" >&2
+    exit 2
+fi
+CONFIG=$1
+GPUS=$2
+shift 2
+TOOLS=$(dirname "$0")
+PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec ${PYTHON:-python} -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$GPUS" \
+    "$TOOLS/train.py" "$CONFIG" --launcher pytorch "$@"

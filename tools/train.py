@@ -1,0 +1,55 @@
+"""Train the model of a config."""
+
+import argparse
+import os
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import find_latest_checkpoint
+
+from mtpeft.apis import build_runner
+from mtpeft.utils.dist import LAUNCHERS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', default=False, metavar='CKPT',
+        help='go on from CKPT, or from the last checkpoint in the work dir (auto, the default)',
+    )  # fmt: skip
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--seed', type=int, help="seed, over the config's randomness.seed")
+    parser.add_argument(
+        '--deterministic', action='store_true', help='refuse algorithms that vary from run to run'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='change the config, e.g. train_cfg.max_epochs=5 model.backbone.freeze=False',
+    )  # fmt: skip
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    runner = build_runner(
+        cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
+        seed=args.seed, deterministic=args.deterministic,
+    )  # fmt: skip
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        last = find_latest_checkpoint(runner.work_dir)
+        raise SystemExit(
+            f'Interrupted. The last checkpoint is {last}; go on with --resume.'
+            if last else 'Interrupted before the first checkpoint.'
+        ) from None  # fmt: skip
+
+
+if __name__ == '__main__':
+    main()
