@@ -149,7 +149,7 @@ class LaneBlock:
             with self._streaming(_LanePass(names, params, memory)):
                 return self.run(self.block, x)
 
-        if self.strategy == 'loop':
+        if self.strategy == 'loop' or self._vmap_defeats_autocast(x):
             slices = [
                 {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
                 for i in range(len(self.tasks))
@@ -157,6 +157,12 @@ class LaneBlock:
             return shared, torch.stack([lane(p, recorder.memory) for p in slices])
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return shared, mapped(params, recorder.memory)
+
+    def _vmap_defeats_autocast(self, x: Tensor) -> bool:
+        # vmap turns conv2d into aten.convolution, which CPU autocast does not know: the weight
+        # would stay float32 beside a bfloat16 map. (CUDA's autocast knows it.)
+        on_cpu = x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')
+        return on_cpu and any(isinstance(m, nn.Conv2d) for m in self.block.modules())
 
     @contextlib.contextmanager
     def _streaming(self, stream: Any) -> Iterator[None]:

@@ -119,10 +119,14 @@ class AdapterBackbone(BaseModule):
     # -- construction --------------------------------------------------------------------------
 
     def _set_trainable(self, train_also: Sequence[str]) -> None:
-        parameters = dict(self.network.named_parameters())
-        for name, parameter in parameters.items():
-            read = not name.startswith(self.family.unread) if self.family.unread else True
-            parameter.requires_grad_(not self.freeze and read)
+        self.network.requires_grad_(False)
+        parameters = {  # those with an effect: a final norm or a classifier has none
+            name: parameter
+            for name, parameter in self.network.named_parameters()
+            if not name.startswith(self.family.unread)
+        }
+        for parameter in parameters.values():
+            parameter.requires_grad_(not self.freeze)
         for pattern in train_also:
             hits = [n for n in parameters if self._matches(n, pattern)]
             if not hits:

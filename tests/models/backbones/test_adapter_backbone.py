@@ -1,0 +1,264 @@
+"""Properties of a backbone with adapters, over families and methods."""
+
+import pytest
+import timm
+import torch
+from helpers.adapter_grid import label, methods, stir
+from helpers.backbones import MLP, TASKS, TINY, tiny
+from mmseg.models.backbones import SwinTransformer
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mtpeft.models.backbones import AdapterBackbone
+
+families = pytest.mark.parametrize('family', TINY)
+SIDE = 448  # here mmseg and timm shift their windows alike; 224 is in test_swin_windows.py
+over_methods = pytest.mark.parametrize('method', methods(), ids=label)
+
+
+def linear_only(family, method):
+    return method.get('mode') == 'addition' and family == 'timm EfficientNet'
+
+
+def picture(size=(64, 96), batch=1):
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+def plain(family):
+    """The stock network and its function to levels, built and run by its own library."""
+    cfg = {k: v for k, v in TINY[family].items() if k != 'type'}
+    if family == 'mmseg Swin':
+        network = SwinTransformer(**cfg)
+        return network, network
+    name = TINY[family]['type'].removeprefix('timm.')
+    if family == 'timm Swin':
+        cfg.update(img_size=SIDE)
+    network = timm.create_model(name, num_classes=0, **cfg)
+    return network, lambda x: network.forward_intermediates(x, intermediates_only=True)[-4:]
+
+
+@families
+@over_methods
+def test_start_equals_the_plain_network(family, method):
+    if method.get('mode') == 'addition':
+        pytest.skip('MTLoRA addition adds a LayerNorm, which is no identity at the start')
+    network, levels_of = plain(family)
+    model = tiny(family, method, tap='pre_merge').eval()
+    network.eval()
+    network.load_state_dict(
+        {k: v for k, v in model.network.state_dict().items() if '.adapter.' not in k}
+    )
+    x = picture((SIDE, SIDE))
+    with torch.no_grad():
+        levels, expected = model(x), levels_of(x)
+    for task in TASKS:
+        for ours, theirs in zip(levels[task], expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@families
+@over_methods
+def test_lane_strategies_agree(family, method):
+    if linear_only(family, method):
+        pytest.skip('addition normalises the last axis: Linear layers only')
+    results = []
+    for strategy in ('loop', 'fold', 'vmap'):
+        model = tiny(family, method, lane_strategy=strategy).eval()
+        if results:
+            model.load_state_dict(results[0][0])
+        else:
+            torch.manual_seed(1)
+            stir(model, 0.05)
+        levels = model(picture())
+        sum(level.square().mean() for task in levels.values() for level in task).backward()
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        results.append((model.state_dict(), levels, grads))
+    for _, levels, grads in results[1:]:
+        torch.testing.assert_close(levels, results[0][1], rtol=1e-4, atol=1e-5)
+        # a folded pass gives what nobody reads a gradient of zero instead of none
+        extra = {n for n in grads if n not in results[0][2]}
+        assert extra <= set(model.unused_parameter_names())
+        assert not any(grads.pop(n).any() for n in extra)
+        torch.testing.assert_close(grads, results[0][2], rtol=1e-2, atol=1e-5)
+
+
+@families
+@over_methods
+def test_gradient_reaches_all_that_trains_but_the_unused(family, method):
+    if linear_only(family, method):
+        pytest.skip('addition normalises the last axis: Linear layers only')
+    model = tiny(family, method, train_also=['block_norms']).train()
+    stir(model, 0.05)
+    levels = model(picture(batch=2))
+    sum(level.square().mean() for task in levels.values() for level in task).backward()
+    without = {
+        n for n, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    }  # fmt: skip
+    assert without == set(model.unused_parameter_names())
+    assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+
+
+@families
+def test_one_step_leaves_the_frozen_base_as_it_was(family):
+    model = tiny(family).train()
+    frozen = model.frozen_state_keys()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    identity = model.base_identity()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        levels = model(picture(batch=2))
+        sum(level.square().mean() for task in levels.values() for level in task).backward()
+        optimizer.step()
+    after = model.state_dict()
+    assert frozen and all(torch.equal(after[k], before[k]) for k in frozen)
+    assert any(not torch.equal(after[k], before[k]) for k in before if k not in frozen)
+    assert model.base_identity() == identity
+    with torch.no_grad():
+        next(p for p in model.parameters() if not p.requires_grad).add_(1)
+    assert model.base_identity()['sha256'] != identity['sha256']
+
+
+@families
+def test_merged_trunk_loads_strictly_and_equals_the_shared_stream(family):
+    model = tiny(family, tasks=None).eval()
+    stir(model, 0.1)
+    network, levels_of = plain(family)
+    network.load_state_dict(model.merged_state_dict(), strict=True)
+    network.eval()
+    x = picture((SIDE, SIDE))
+    with torch.no_grad():
+        ours, theirs = model(x), levels_of(x)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
+
+
+@families
+@pytest.mark.parametrize('count', [1, 2, 5])
+def test_any_number_and_order_of_tasks(family, count):
+    names = [f'task{i}' for i in range(count)]
+    model = tiny(family, tasks=names).eval()
+    stir(model, 0.1)
+    other = tiny(family, tasks=names[::-1]).eval()
+    other.load_state_dict(model.state_dict())
+    a, b = model(picture()), other(picture())
+    assert list(a) == names and list(b) == names[::-1]
+    torch.testing.assert_close(a, {name: b[name] for name in names}, rtol=1e-5, atol=1e-5)
+    if count > 1:
+        assert not torch.allclose(a['task0'][0], a['task1'][0])
+
+
+@families
+@pytest.mark.parametrize('size', [(50, 33), (97, 64)])
+def test_any_size_and_the_declared_shapes(family, size):
+    model = tiny(family).eval()
+    levels = model(picture(size))['depth']
+    assert [x.shape[1] for x in levels] == list(model.out_channels)
+    for level, stride in zip(levels, model.strides, strict=True):
+        expected = tuple(-(-s // stride) for s in size)
+        assert tuple(level.shape[-2:]) == expected
+
+
+@families
+def test_checkpointing_changes_nothing(family):
+    results = []
+    for with_cp in (False, True):
+        model = tiny(family, with_cp=with_cp)
+        if results:
+            model.load_state_dict(results[0][0])
+        else:
+            stir(model, 0.05)
+        torch.manual_seed(3)
+        levels = model.train()(picture(batch=2))
+        sum(level.square().mean() for task in levels.values() for level in task).backward()
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        results.append((model.state_dict(), levels, grads))
+    torch.testing.assert_close(results[1][1:], results[0][1:], rtol=1e-4, atol=1e-6)
+
+
+@families
+def test_bf16_autocast_is_close(family):
+    model = tiny(family).eval()
+    with torch.no_grad():
+        exact = model(picture())
+        with torch.autocast('cpu', torch.bfloat16):
+            rough = model(picture())
+    for task in TASKS:
+        for a, b in zip(rough[task], exact[task], strict=True):
+            assert (a.float() - b).norm() < 0.05 * b.norm()
+
+
+def test_batchnorm_of_the_base_keeps_its_statistics():
+    model = tiny('timm EfficientNet').train()
+    assert not any(m.training for m in model.modules() if isinstance(m, _BatchNorm))
+    whole = tiny('timm EfficientNet', freeze=False).train()
+    norms = [m.training for m in whole.modules() if isinstance(m, _BatchNorm)]
+    assert any(norms) and not all(norms)  # only those inside lanes stay
+
+
+def test_components_are_a_partition():
+    model = tiny('timm Swin', dict(type='MTLoRA', rank=2, task_rank=1), train_also=['block_norms'])
+    components = model.parameter_components()
+    names = [n for group in components.values() for n in group]
+    assert sorted(names) == sorted(n for n, _ in model.named_parameters())
+    assert {'lora_shared', 'lora_task', 'norms', 'unused', 'backbone'} <= components.keys()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(tap='after'), "tap='after' is unknown"),
+        (dict(lane_strategy='map'), "Did you mean 'vmap'"),
+        (dict(train_also=['block_norm']), "Did you mean 'block_norms'"),
+        (dict(tasks=['a', 'a']), 'must differ'),
+        (dict(plugins=[dict(cfg=dict(type='LoRA'), targets=['fc3'])]), "Did you mean .*'fc"),
+        (dict(plugins=[dict(cfg=dict(type='LoRA'), targets=['fc1'], lanes='task')]), 'needs the n'),
+        (dict(plugins=[dict(cfg=dict(type='LoRA', rank=0), targets=['fc1'])]), 'blocks.0.mlp.fc1'),
+        (dict(plugins=[dict(cfg=dict(type='LoRA', rank=-2), targets=['fc1'])]), 'got -2'),
+        (dict(plugins=[dict(cfg=dict(type='LoRA', rank=9), targets=['fc1'])]), 'from 1 to 8'),
+        (dict(plugins=[dict(cfg=dict(type='LoRA'), target=['fc1'])]), "Did you mean 'targets'"),
+        (dict(plugins=[dict(cfg=dict(type='LoRA'), targets='fc1')]), 'to be a list'),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        AdapterBackbone(TINY['timm Swin'], **options)
+
+
+def test_wrong_names_are_named():
+    with pytest.raises(KeyError, match='swin_tiny_patch4_window7_224'):
+        AdapterBackbone(dict(type='timm.swin_tinny_patch4_window7_224'))
+    with pytest.raises(TypeError, match='wrong option'):
+        AdapterBackbone({**TINY['timm Swin'], 'embed_dims': 4})
+    with pytest.raises(KeyError, match="Did you mean .*'LoRA'"):
+        tiny('timm Swin', dict(type='LORAA'))
+    with pytest.raises(TypeError, match="no option 'ranks'. Did you mean 'rank'"):
+        tiny('timm Swin', dict(type='LoRA', ranks=2))
+    with pytest.raises(TypeError, match='adapted already'):
+        plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['fc1'])] * 2
+        AdapterBackbone(TINY['timm Swin'], plugins=plugins)
+    with pytest.raises(TypeError, match='groups'):
+        plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['conv_dw'])]
+        AdapterBackbone(TINY['timm EfficientNet'], plugins=plugins)
+
+
+def test_unlisted_family_has_shared_adapters_only():
+    cfg = dict(type='mmseg.ResNet', depth=18, base_channels=8, stem_channels=8)
+    plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['conv1'])]
+    model = AdapterBackbone(cfg, plugins=plugins, tasks=TASKS).eval()
+    levels = model(picture())
+    assert [x.shape[1] for x in levels['depth']] == list(model.out_channels) == [8, 16, 32, 64]
+    with pytest.raises(ValueError, match='no family table.*timm Swin'):
+        AdapterBackbone(cfg, plugins=[{**plugins[0], 'lanes': 'task'}], tasks=TASKS)
+
+
+def test_lanes_follow_their_adapters_only():
+    model = tiny('timm Swin').eval()
+    before = model(picture())
+    with torch.no_grad():
+        for layer in model.adapter_layers().values():
+            if layer.adapter.tasks:
+                layer.adapter.task_B[1].normal_()
+    after = model(picture())
+    assert MLP['timm Swin'] == ['fc1', 'fc2']
+    for task, changed in zip(TASKS, (False, True, False), strict=True):
+        assert torch.allclose(before[task][0], after[task][0]) is not changed
