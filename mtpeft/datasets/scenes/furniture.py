@@ -11,8 +11,18 @@ from mtpeft.datasets.scenes.textures import Material, sample_color, sample_mater
 Made = tuple[Thing, float]
 
 
-def _plain(rng, texture_set, saturation=(0.3, 0.8), value=(0.3, 0.8), **kwargs) -> Material:
+def _plain(
+    rng: np.random.Generator,
+    texture_set: str,
+    saturation: tuple = (0.3, 0.8),
+    value: tuple = (0.3, 0.8),
+    **kwargs: float,
+) -> Material:
     return Material(sample_color(rng, texture_set, saturation, value), **kwargs)
+
+
+def _scaled(color: tuple, factor: float) -> tuple[float, float, float]:
+    return tuple(c * factor for c in color)
 
 
 def _thing(name: str, *parts: tuple) -> Thing:
@@ -125,17 +135,17 @@ def tvmonitor(rng: np.random.Generator, texture_set: str) -> Made:
     return _thing('tvmonitor', *parts), w / 2
 
 
-def bottle(rng: np.random.Generator, texture_set: str, scale: float = 1.0) -> Made:
-    """Body, shoulder, neck, cap and label; 0.3 m times ``scale``."""
+def bottle(rng: np.random.Generator, texture_set: str) -> Made:
+    """Body, shoulder, neck, cap and label; 0.3 m high."""
     glass = _plain(rng, texture_set, (0.5, 0.9), (0.2, 0.6), specular=0.5)
     label = _plain(rng, texture_set, (0.1, 0.6), (0.6, 0.95))
-    r, k = 0.042 * scale, scale
+    r = 0.042
     parts = [
-        (frustum((0, 0, 0), (0, 0, 0.17 * k), r), glass),
-        (frustum((0, 0, 0.17 * k), (0, 0, 0.23 * k), r, 0.4 * r), glass),
-        (frustum((0, 0, 0.23 * k), (0, 0, 0.3 * k), 0.4 * r), glass),
-        (frustum((0, 0, 0.05 * k), (0, 0, 0.13 * k), r * 1.03), label),
-        (frustum((0, 0, 0.285 * k), (0, 0, 0.315 * k), 0.48 * r), label),
+        (frustum((0, 0, 0), (0, 0, 0.17), r), glass),
+        (frustum((0, 0, 0.17), (0, 0, 0.23), r, 0.4 * r), glass),
+        (frustum((0, 0, 0.23), (0, 0, 0.3), 0.4 * r), glass),
+        (frustum((0, 0, 0.05), (0, 0, 0.13), r * 1.03), label),
+        (frustum((0, 0, 0.285), (0, 0, 0.315), 0.48 * r), label),
     ]
     return _thing('bottle', *parts), r
 
@@ -143,19 +153,19 @@ def bottle(rng: np.random.Generator, texture_set: str, scale: float = 1.0) -> Ma
 def pottedplant(rng: np.random.Generator, texture_set: str) -> Made:
     """A pot with a stem and a bush of leaves."""
     pot = _plain(rng, texture_set, (0.3, 0.7), (0.4, 0.8))
-    # Leaves are green in set a (hue 120 degrees lies in it) and blue-green in set b.
-    base = np.array((0.18, 0.52, 0.17) if texture_set == 'a' else (0.12, 0.47, 0.36))
-    leaf = [Material(tuple(base * rng.uniform(0.7, 1.25)), grain=0.5) for _ in range(3)]
+    # Leaves are green in set a and blue-green in set b, each within a sector of its own.
+    base = (0.15, 0.5, 0.2) if texture_set == 'a' else (0.12, 0.47, 0.36)
+    leaf = [Material(_scaled(base, rng.uniform(0.7, 1.25)), grain=0.5) for _ in range(3)]
     h = rng.uniform(0.25, 0.4)
     parts = [
         (frustum((0, 0, 0), (0, 0, h), 0.11, 0.17), pot),
         (frustum((0, 0, h - 0.03), (0, 0, h), 0.185), pot),
-        (capsule((0, 0, h), (0, 0, h + 0.35), 0.02), Material(tuple(base * 0.6))),
+        (capsule((0, 0, h), (0, 0, h + 0.35), 0.02), Material(_scaled(base, 0.6))),
     ]
     for k in range(int(rng.integers(7, 11))):
         azimuth, tilt = k * 2.4 + rng.uniform(-0.3, 0.3), rng.uniform(0.2, 1.3)
-        out = np.array([np.sin(tilt) * np.cos(azimuth), np.sin(tilt) * np.sin(azimuth), np.cos(tilt)])
         rotation = turn('z', azimuth) @ turn('y', tilt)
+        out = rotation[:, 2]
         centre = np.array([0, 0, h + rng.uniform(0.05, 0.35)]) + 0.22 * out
         parts.append((ellipsoid(centre, (0.03, 0.085, 0.2), rotation), leaf[k % 3]))
     return _thing('pottedplant', *parts), 0.3
@@ -164,7 +174,7 @@ def pottedplant(rng: np.random.Generator, texture_set: str) -> Made:
 def dog(rng: np.random.Generator, texture_set: str) -> Made:
     """A standing dog; its head is at -y."""
     fur = _plain(rng, texture_set, (0.2, 0.6), (0.2, 0.8), grain=0.3)
-    dark = Material(tuple(np.array(fur.color) * 0.35))
+    dark = Material(_scaled(fur.color, 0.35))
     k = rng.uniform(0.8, 1.2)
     turned = rng.uniform(-0.6, 0.6)
     head = k * np.array([0.3 * np.sin(turned) * 0.5, -0.38, 0.62])
@@ -204,11 +214,13 @@ def crate(rng: np.random.Generator, texture_set: str) -> Made:
     """One box, or two stacked askew."""
     w = rng.uniform(0.3, 0.6)
     h = rng.uniform(0.25, 0.55)
-    parts = [(box((0, 0, h / 2), (w, w * rng.uniform(0.7, 1), h)), sample_material(rng, texture_set, 'wood'))]
+    size = (w, w * rng.uniform(0.7, 1), h)
+    parts = [(box((0, 0, h / 2), size), sample_material(rng, texture_set, 'wood'))]
     if rng.random() < 0.4:
         h2 = h * rng.uniform(0.5, 0.8)
         rotation = turn('z', rng.uniform(-0.6, 0.6))
-        parts.append((box((0, 0, h + h2 / 2), (w * 0.65, w * 0.6, h2), rotation), sample_material(rng, texture_set, 'cloth')))
+        upper = box((0, 0, h + h2 / 2), (w * 0.65, w * 0.6, h2), rotation)
+        parts.append((upper, sample_material(rng, texture_set, 'cloth')))
     return _thing('box', *parts), w * 0.7
 
 
@@ -221,11 +233,10 @@ def ball(rng: np.random.Generator, texture_set: str) -> Made:
 
 
 STANDING: dict[str, Callable[..., Made]] = dict(
-    chair=chair, diningtable=table, pottedplant=pottedplant, dog=dog, lamp=lamp, box=crate, ball=ball
-)
-AGAINST_WALL: dict[str, Callable[..., Made]] = dict(
-    sofa=sofa, cabinet=cabinet, bookshelf=bookshelf
-)
+    chair=chair, diningtable=table, pottedplant=pottedplant, dog=dog, lamp=lamp, box=crate,
+    ball=ball,
+)  # fmt: skip
+AGAINST_WALL: dict[str, Callable[..., Made]] = dict(sofa=sofa, cabinet=cabinet, bookshelf=bookshelf)
 ON_TOP: dict[str, Callable[..., Made]] = dict(
     bottle=bottle, tvmonitor=tvmonitor, pottedplant=pottedplant
 )

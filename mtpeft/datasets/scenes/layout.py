@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtpeft.datasets.scenes import furniture
-from mtpeft.datasets.scenes.figures import POSES, SEATED, jitter, person, sample_clothes
+from mtpeft.datasets.scenes.figures import POSES, SEATED, Clothes, jitter, person, sample_clothes
 from mtpeft.datasets.scenes.geometry import box
 from mtpeft.datasets.scenes.scene import Camera, Element, Light, Scene, Thing, turn
 from mtpeft.datasets.scenes.textures import Material, sample_color, sample_material
@@ -60,8 +60,9 @@ class _Layout:
         return np.array([rng.uniform(4, 8), rng.uniform(5, 9), rng.uniform(2.4, 3.4)])
 
     def _camera(self) -> Camera:
-        rng, (w, d, h) = self.rng, self.size
-        position = np.array([w * rng.uniform(0.2, 0.8), rng.uniform(0.3, 1.2), rng.uniform(0.9, 1.9)])
+        rng, (w, d, _) = self.rng, self.size
+        x, y = w * rng.uniform(0.2, 0.8), rng.uniform(0.3, 1.2)
+        position = np.array([x, y, rng.uniform(0.9, 1.9)])
         target = np.array([w * rng.uniform(0.25, 0.75), d * rng.uniform(0.6, 0.9)])
         yaw = -np.arctan2(*(target - position[:2]))
         # A high camera looks down, a low one ahead.
@@ -133,7 +134,7 @@ class _Layout:
         yaw = self._facing_camera(spot, '+y') + rng.normal(0, 0.9)
         self._put(person(jitter(POSES[name], rng), clothes, stature, girth), spot, 0.38, yaw)
 
-    def _seated(self, clothes, stature: float, girth: float) -> None:
+    def _seated(self, clothes: Clothes, stature: float, girth: float) -> None:
         rng = self.rng
         seat, radius = furniture.chair(rng, self.textures)
         spot = self._spot(0.55, 1.2, 4.5)
@@ -143,8 +144,8 @@ class _Layout:
         self._put(seat, spot, 0.55, yaw)
         sitter = person(jitter(SEATED, rng, 0.06), clothes, stature, girth)
         # The chair's front is -y, a person's +y; hips sit a hand behind the seat's middle.
-        offset = turn('z', yaw + np.pi) @ [0, -0.06, 0]
-        self.things.append(sitter.placed((spot[0] + offset[0], spot[1] + offset[1], 0), yaw + np.pi))
+        x, y, _ = (*spot, 0) + turn('z', yaw + np.pi) @ [0, -0.06, 0]
+        self.things.append(sitter.placed((x, y, 0), yaw + np.pi))
 
     def _standing(self) -> None:
         rng = self.rng
@@ -199,23 +200,25 @@ class _Layout:
 
     def _fixtures(self) -> None:
         """Door, window, pictures on the walls; a rug on the floor."""
-        rng, (w, d, h) = self.rng, self.size
+        rng, w = self.rng, self.size[0]
         if rng.random() < 0.55:
             self._panel('door', (0.85, 2.02), 0.0)
         if rng.random() < 0.6:
             self._panel('window', (rng.uniform(0.9, 1.6), rng.uniform(0.9, 1.3)), 0.9)
         for _ in range(int(rng.integers(0, 3))):
-            self._panel('picture', tuple(rng.uniform(0.4, 0.9, 2)), rng.uniform(1.1, 1.5))
+            size = tuple(rng.uniform(0.4, 0.9, 2))
+            self._panel('picture', size, rng.uniform(1.1, 1.5))
         if rng.random() < 0.4:
             size = (rng.uniform(1.2, 0.6 * w), rng.uniform(1.2, 2.4), 0.02)
             cloth = sample_material(rng, self.textures, 'cloth')
-            centre = (w * rng.uniform(0.4, 0.6), self.camera.position[1] + rng.uniform(2, 3.5), 0.01)
+            ahead = self.camera.position[1] + rng.uniform(2, 3.5)
+            centre = (w * rng.uniform(0.4, 0.6), ahead, 0.01)
             thing = Thing('rug', (Element(box((0, 0, 0), size), cloth),))
             self.things.append(thing.placed(centre, rng.normal(0, 0.15)))
 
     def _panel(self, name: str, size: tuple, bottom: float) -> None:
         """A flat thing on the left, right or back wall, clear of the other ones."""
-        rng, textures, (w, d, h) = self.rng, self.textures, self.size
+        rng, (w, d, h) = self.rng, self.size
         width, height = size[0], min(size[1], h - bottom - 0.1)
         wall = int(rng.integers(3))
         length = w if wall == 2 else d
@@ -230,24 +233,28 @@ class _Layout:
         if any(k == wall and abs(along - a) < (width + b) / 2 + 0.1 for k, a, b in self.panels):
             return
         self.panels.append((wall, along, width))
+        parts = self._panel_parts(name, width, height)
+        z = bottom + height / 2
+        x, y, yaw = [
+            (0.01, along, np.pi / 2), (w - 0.01, along, -np.pi / 2), (along, d - 0.01, 0.0)
+        ][wall]  # fmt: skip
+        self.things.append(Thing(name, tuple(parts)).placed((x, y, z), yaw))
+
+    def _panel_parts(self, name: str, width: float, height: float) -> list[Element]:
+        """A frame with one leaf (a door's with a knob), or two for a window."""
+        rng, textures = self.rng, self.textures
         frame = Material(sample_color(rng, textures, (0.2, 0.6), (0.25, 0.9)), grain=0.05)
+        parts = [Element(box((0, 0, 0), (width, 0.04, height)), frame)]
         if name == 'window':
             pane = Material(sample_color(rng, textures, (0.05, 0.3), (0.9, 1.0)), specular=0.3)
-        elif name == 'picture':
-            pane = sample_material(rng, textures, 'cloth')
-        else:
-            pane = sample_material(rng, textures, 'wood')
-        parts = [Element(box((0, 0, 0), (width, 0.04, height)), frame)]
+            pitch = (width - 0.04) / 2
+            for x in (-pitch / 2, pitch / 2):
+                leaf = box((x, -0.015, 0), (pitch - 0.05, 0.03, height - 0.1))
+                parts.append(Element(leaf, pane))
+            return parts
+        pane = sample_material(rng, textures, 'cloth' if name == 'picture' else 'wood')
+        parts.append(Element(box((0, -0.02, 0), (width - 0.09, 0.03, height - 0.09)), pane))
         if name == 'door':
-            parts.append(Element(box((0, -0.02, 0), (width - 0.1, 0.03, height - 0.06)), pane))
             knob = Material(sample_color(rng, textures, (0.1, 0.3), (0.2, 0.5)), specular=0.5)
             parts.append(Element(box((width * 0.36, -0.05, -0.05), (0.03, 0.05, 0.12)), knob))
-        else:
-            columns = 2 if name == 'window' else 1
-            pitch = (width - 0.04) / columns
-            for k in range(columns):
-                x = (k - (columns - 1) / 2) * pitch
-                parts.append(Element(box((x, -0.015, 0), (pitch - 0.05, 0.03, height - 0.1)), pane))
-        z = bottom + height / 2
-        x, y, yaw = [(0.01, along, np.pi / 2), (w - 0.01, along, -np.pi / 2), (along, d - 0.01, 0.0)][wall]
-        self.things.append(Thing(name, tuple(parts)).placed((x, y, z), yaw))
+        return parts

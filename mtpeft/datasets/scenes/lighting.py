@@ -7,6 +7,7 @@ camera, and ``fall = 1 / (1 + (distance / reach)^2)``. Highlights are Blinn-Phon
 
 import numpy as np
 
+from mtpeft.datasets.scenes.elements import Elements
 from mtpeft.datasets.scenes.geometry import intersect
 from mtpeft.datasets.scenes.scene import Scene
 
@@ -19,7 +20,7 @@ Planes = tuple[np.ndarray, ...]
 
 
 def light_surface(
-    scene: Scene, elements, points: Planes, normals: Planes, shininess: np.ndarray
+    scene: Scene, elements: Elements, points: Planes, normals: Planes, shininess: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shading and highlights ``(N,)`` float32 at surface points."""
     light = scene.light
@@ -39,17 +40,21 @@ def light_surface(
     return shading.astype(_F), _highlights(normals, away, distance, view, length, lit, shininess)
 
 
-def _highlights(normals, away, distance, view, length, lit, shininess) -> np.ndarray:
+def _highlights(
+    normals: Planes, away: Planes, distance: np.ndarray, view: Planes, length: np.ndarray,
+    lit: np.ndarray, shininess: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     out = np.zeros(shininess.shape, _F)
     where = np.flatnonzero((shininess > 0) & lit)
-    half = [v[where] / length[where] - a[where] / distance[where] for v, a in zip(view, away, strict=True)]
+    far, near = distance[where], length[where]
+    half = [v[where] / near - a[where] / far for v, a in zip(view, away, strict=True)]
     size = np.sqrt(half[0] ** 2 + half[1] ** 2 + half[2] ** 2)
     cosine = sum(h * n[where] for h, n in zip(half, normals, strict=True)) / size
     out[where] = shininess[where] * np.maximum(cosine, 0) ** _SHARPNESS
     return out
 
 
-def shadowed(elements, lamp: np.ndarray, away: list, distance: np.ndarray) -> np.ndarray:
+def shadowed(elements: Elements, lamp: np.ndarray, away: list, distance: np.ndarray) -> np.ndarray:
     """Whether something lies between ``lamp`` and the points ``lamp + away``.
 
     Things, then their primitives, are tested only where the segment passes their bounding ball.
@@ -72,7 +77,8 @@ def shadowed(elements, lamp: np.ndarray, away: list, distance: np.ndarray) -> np
         part = [a[near] for a in away]
         part_unit, part_distance = [a[near] for a in unit], distance[near]
         for i in range(first, last):
-            close = np.flatnonzero(_passes(centers[i], elements.radius[i], part_unit, part_distance))
+            reached = _passes(centers[i], elements.radius[i], part_unit, part_distance)
+            close = np.flatnonzero(reached)
             if not close.size:
                 continue
             m = elements.inverse[i].astype(_F)

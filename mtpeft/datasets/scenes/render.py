@@ -1,13 +1,15 @@
 """Ray casting of a :class:`Scene`: one ray through the centre of every pixel, in float32."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mtpeft.datasets.scenes.classes import CLASS_INDEX
-from mtpeft.datasets.scenes.geometry import NEAR, intersect, local_normal
+from mtpeft.datasets.scenes.elements import Elements
+from mtpeft.datasets.scenes.geometry import intersect, local_normal
 from mtpeft.datasets.scenes.lighting import light_surface
-from mtpeft.datasets.scenes.scene import Element, Scene
+from mtpeft.datasets.scenes.scene import Scene
 from mtpeft.datasets.scenes.textures import shade_material
 
 _F = np.float32
@@ -45,56 +47,6 @@ class Rendering:
     intrinsics: np.ndarray
 
 
-class Elements:
-    """A scene's primitives as arrays, in the order of its things.
-
-    Matrices are computed in float64 without BLAS, whose sums may depend on the thread count.
-    """
-
-    def __init__(self, scene: Scene) -> None:
-        pairs: list[tuple[int, Element]] = [
-            (i, e) for i, thing in enumerate(scene.things) for e in thing.elements
-        ]
-        shapes = [e.shape for _, e in pairs]
-        self.count = len(pairs)
-        self.thing = np.array([i for i, _ in pairs], np.int16).reshape(-1)
-        self.part = np.array([e.part for _, e in pairs], np.uint8)
-        self.materials = [e.material for _, e in pairs]
-        self.kind = [s.kind for s in shapes]
-        self.half = [float(s.half) for s in shapes]
-        self.taper = [float(s.taper) for s in shapes]
-        self.axes = np.array([s.axes for s in shapes]).reshape(-1, 3, 3)
-        self.center = np.array([s.center for s in shapes]).reshape(-1, 3)
-        self.bounds = np.array([s.bounds for s in shapes]).reshape(-1, 3)
-        self.inverse = np.linalg.inv(self.axes)
-        extents = self.axes * self.bounds[:, None, :]
-        self.radius = np.sqrt((extents**2).sum((1, 2)))
-
-    def origin(self, point: np.ndarray) -> np.ndarray:
-        """``point`` in every primitive's frame, ``(P, 3)`` float32."""
-        return np.einsum('pij,pj->pi', self.inverse, point - self.center).astype(_F)
-
-    def rectangles(self, scene: Scene, height: int, width: int) -> np.ndarray:
-        """Pixel ranges ``(P, 4)`` (x0, x1, y0, y1) that hold each primitive's projection."""
-        signs = np.array([[(k >> b & 1) * 2 - 1 for b in range(3)] for k in range(8)], float)
-        corners = signs[None] * self.bounds[:, None]
-        world = np.einsum('pij,pkj->pki', self.axes, corners) + self.center[:, None]
-        seen = np.einsum('ji,pkj->pki', scene.camera.rotation, world - scene.camera.position)
-        k = scene.camera.intrinsics(height, width)
-        z = seen[..., 2]
-        front = np.maximum(z, float(NEAR))
-        x = k[0, 0] * seen[..., 0] / front + k[0, 2]
-        y = k[1, 1] * seen[..., 1] / front + k[1, 2]
-        out = np.stack([
-            np.floor(x.min(1)), np.ceil(x.max(1)) + 1, np.floor(y.min(1)), np.ceil(y.max(1)) + 1
-        ], 1)  # fmt: skip
-        # A box that reaches behind the camera has no finite outline: take the whole picture.
-        out[z.min(1) <= NEAR] = (0, width, 0, height)
-        out[z.max(1) <= NEAR] = 0
-        limit = np.array([width, width, height, height])
-        return np.clip(out, 0, limit).astype(int)
-
-
 def render(scene: Scene, height: int, width: int, supersample: int = 1) -> Rendering:
     """Render ``scene``.
 
@@ -120,6 +72,12 @@ def render(scene: Scene, height: int, width: int, supersample: int = 1) -> Rende
     return out
 
 
+def product(matrix: np.ndarray, planes: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """``matrix @ vector`` for vectors in three planes, without BLAS."""
+    x, y, z = planes
+    return tuple(m[0] * x + m[1] * y + m[2] * z for m in matrix)
+
+
 def _render(scene: Scene, height: int, width: int) -> Rendering:
     elements = Elements(scene)
     camera = scene.camera
@@ -131,7 +89,8 @@ def _render(scene: Scene, height: int, width: int) -> Rendering:
     depth, hit = _room(scene.size, camera.position, rays)
     origins = elements.origin(camera.position)
     to_local = np.einsum('pij,jk->pik', elements.inverse, rotation)
-    _draw(elements, origins, to_local, elements.rectangles(scene, height, width), dx, dy, depth, hit)
+    rectangles = elements.rectangles(scene, height, width)
+    _draw(elements, origins, to_local, rectangles, dx, dy, depth, hit)
 
     rays = tuple(r.ravel() for r in rays)
     t, hit = depth.ravel(), hit.ravel()
@@ -142,7 +101,7 @@ def _render(scene: Scene, height: int, width: int) -> Rendering:
     shading, specular = light_surface(scene, elements, points, normals, shininess)
     color = albedo * shading[:, None] + specular[:, None]
     image = (np.clip(color, 0, 1) * 255 + _F(0.5)).astype(np.uint8)
-    seen = [sum(_F(rotation[j, i]) * normals[j] for j in range(3)) for i in range(3)]
+    seen = product(rotation.T.astype(_F), normals)
     size = (height, width)
     return Rendering(
         image=image.reshape(*size, 3), depth=depth, normals=np.stack(seen, -1).reshape(*size, 3),
@@ -174,7 +133,10 @@ def _room(size: np.ndarray, origin: np.ndarray, rays: tuple) -> tuple[np.ndarray
     return depth, hit
 
 
-def _draw(elements, origins, to_local, rectangles, dx, dy, depth, hit) -> None:
+def _draw(
+    elements: Elements, origins: np.ndarray, to_local: np.ndarray, rectangles: np.ndarray,
+    dx: np.ndarray, dy: np.ndarray, depth: np.ndarray, hit: np.ndarray,
+) -> None:  # fmt: skip
     """Enter every primitive into the depth buffer, within its own rectangle of pixels."""
     for i in range(elements.count):
         x0, x1, y0, y1 = rectangles[i]
@@ -196,7 +158,9 @@ def groups(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return [(int(labels[part[0]]), part) for part in np.split(order, cuts)]
 
 
-def _normals(elements, origins, t, hit, rays) -> tuple[np.ndarray, ...]:
+def _normals(
+    elements: Elements, origins: np.ndarray, t: np.ndarray, hit: np.ndarray, rays: tuple
+) -> tuple[np.ndarray, ...]:
     """World normals ``(N,)`` x 3, facing the camera."""
     out = [np.zeros(t.shape, _F) for _ in range(3)]
     for face in range(_FACES):
@@ -207,12 +171,9 @@ def _normals(elements, origins, t, hit, rays) -> tuple[np.ndarray, ...]:
         i = number - _FACES
         inverse = elements.inverse[i].astype(_F)
         d = [r[where] for r in rays]
-        p = tuple(
-            origins[i][k] + t[where] * (inverse[k, 0] * d[0] + inverse[k, 1] * d[1] + inverse[k, 2] * d[2])
-            for k in range(3)
-        )
+        p = tuple(origins[i][k] + t[where] * v for k, v in enumerate(product(inverse, d)))
         local = local_normal(elements.kind[i], p, elements.half[i], elements.taper[i])
-        world = [inverse[0, k] * local[0] + inverse[1, k] * local[1] + inverse[2, k] * local[2] for k in range(3)]
+        world = product(inverse.T, local)
         scale = 1 / np.sqrt(world[0] ** 2 + world[1] ** 2 + world[2] ** 2)
         # At a silhouette rounding may put the normal a hair on the far side.
         away = world[0] * d[0] + world[1] * d[1] + world[2] * d[2] > 0
@@ -229,12 +190,15 @@ def _tables(scene: Scene, elements: Elements) -> dict[str, np.ndarray]:
     faces = np.arange(_FACES, dtype=np.int16)
     return dict(
         instance=np.concatenate([faces, elements.thing + _FACES]),
-        scene_class=np.concatenate([classes, things[elements.thing]]) if elements.count else classes,
+        scene_class=np.concatenate([classes, things[elements.thing]]),
         part=np.concatenate([np.zeros(_FACES, np.uint8), elements.part]),
     )
 
 
-def _albedo(scene, elements, hit, points, normals, instance) -> tuple[np.ndarray, np.ndarray]:
+def _albedo(
+    scene: Scene, elements: Elements, hit: np.ndarray, points: tuple, normals: tuple,
+    instance: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Albedo ``(N, 3)`` and specular strength ``(N,)`` of every pixel."""
     position = np.array([(0, 0, 0)] * _FACES + [t.position for t in scene.things], _F)
     yaw = np.array([0.0] * _FACES + [t.yaw for t in scene.things])

@@ -60,56 +60,57 @@ def _bit(x: np.ndarray) -> np.ndarray:
     return np.floor(x) % 2
 
 
-def _checker(u, v, noise):
+def _checker(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     return _bit(np.floor(u) + np.floor(v))
 
 
-def _stripes(u, v, noise):
+def _stripes(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     return _bit(u)
 
 
-def _bricks(u, v, noise):
+def _bricks(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     row = np.floor(v * 2)
     along, up = (u + 0.5 * (row % 2)) % 1, (v * 2) % 1
     return ((along < 0.06) | (up < 0.12)).astype(_F)
 
 
-def _planks(u, v, noise):
+def _planks(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     row = np.floor(v * 2)
-    shade = noise.ravel()[(row.astype(np.int32) * 7 + np.floor(u / 3 + row * 0.37).astype(np.int32)) % noise.size]
+    plank = row * 7 + np.floor(u / 3 + row * 0.37)
+    shade = noise.ravel()[plank.astype(np.int32) % noise.size]
     figure = value_noise(u * 0.7 + row * 3, v * 14, noise)
     seam = ((v * 2) % 1 < 0.05) | ((u / 3 + row * 0.37) % 1 < 0.012)
     return np.where(seam, _F(1), 0.45 * shade + 0.35 * figure)
 
 
-def _clouds(u, v, noise):
+def _clouds(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     return 0.6 * value_noise(u, v, noise) + 0.4 * value_noise(u * 2.7 + 9, v * 2.7, noise)
 
 
-def _dots(u, v, noise):
+def _dots(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     row = np.floor(v)
     x, y = (u + 0.5 * (row % 2)) % 1 - 0.5, v % 1 - 0.5
     return (x * x + y * y < 0.085).astype(_F)
 
 
-def _diamonds(u, v, noise):
-    return _bit((u % 1 - 0.5 > 0) * 0.0 + np.floor(u + v) + np.floor(u - v))
+def _diamonds(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
+    return _bit(np.floor(u + v) + np.floor(u - v))
 
 
-def _plaid(u, v, noise):
+def _plaid(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     return 0.5 * ((u % 1) < 0.35) + 0.5 * ((v % 1) < 0.35)
 
 
-def _waves(u, v, noise):
+def _waves(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     return (np.sin(v * _F(2 * np.pi) + 1.3 * np.sin(u * _F(np.pi))) > 0.1).astype(_F)
 
 
-def _rings(u, v, noise):
+def _rings(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     x, y = u % 2 - 1, v % 2 - 1
     return _bit(np.sqrt(x * x + y * y) * 3)
 
 
-def _marble(u, v, noise):
+def _marble(u: np.ndarray, v: np.ndarray, noise: Noise) -> np.ndarray:
     return np.abs(np.sin((u + 2.5 * value_noise(u * 1.3, v * 1.3, noise)) * _F(np.pi))) ** 6
 
 
@@ -124,11 +125,13 @@ PATTERNS: dict[str, dict[str, Callable]] = {
 # Patterns that suit each kind of surface; the first ones of a set look like real floors and walls.
 USES = {
     'a': dict(
-        floor=('checker', 'planks', 'planks', 'clouds'), wall=('plain', 'bricks', 'stripes', 'clouds'),
+        floor=('checker', 'planks', 'planks', 'clouds'),
+        wall=('plain', 'bricks', 'stripes', 'clouds'),
         wood=('planks', 'plain'), cloth=('plain', 'stripes', 'checker', 'clouds'),
     ),
     'b': dict(
-        floor=('marble', 'diamonds', 'plaid', 'rings'), wall=('plain', 'dots', 'waves', 'marble'),
+        floor=('marble', 'diamonds', 'plaid', 'rings'),
+        wall=('plain', 'dots', 'waves', 'marble'),
         wood=('marble', 'plain'), cloth=('plain', 'dots', 'plaid', 'waves'),
     ),
 }  # fmt: skip
@@ -175,8 +178,9 @@ def shade_material(material: Material, u: np.ndarray, v: np.ndarray, noise: Nois
         albedo = np.broadcast_to(color, (u.size, 3))
     else:
         c, s = _F(np.cos(material.angle)), _F(np.sin(material.angle))
+        scale = _F(1 / material.scale)
         # The offset keeps pattern edges off the frames' origins, where surfaces often lie.
-        x, y = (c * u + s * v) / _F(material.scale) + _F(0.137), (c * v - s * u) / _F(material.scale) + _F(0.219)
+        x, y = (c * u + s * v) * scale + _F(0.137), (c * v - s * u) * scale + _F(0.219)
         families = {**PATTERNS['a'], **PATTERNS['b']}
         share = np.asarray(families[material.pattern](x, y, noise), _F)[:, None]
         albedo = color + share * (np.array(material.second, _F) - color)

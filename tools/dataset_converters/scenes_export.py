@@ -1,0 +1,106 @@
+"""Write procedural scenes in the PASCAL_MT or NYUD_MT folder layout.
+
+    python tools/dataset_converters/scenes_export.py data/PASCAL_MT --layout pascal \
+        --train 400 --val 100 --size 128 128
+
+The result stands in for the real data: every config of PASCALContextMT or NYUDMT runs on it.
+Training pictures are those of ScenesMT(seed=S), validation pictures those of ScenesMT(seed=S + 1).
+A run that was stopped goes on where it was; a folder with anything else in it is refused.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.utils import ProgressBar
+
+from mtpeft.datasets.scenes import TEXTURE_SETS, SceneSource
+from mtpeft.datasets.scenes.export import LAYOUTS, object_classes, write_picture, write_splits
+from mtpeft.datasets.scenes.source import renderer_digest
+from mtpeft.utils.atomic import write_atomically
+
+MARKER = 'scenes_export.json'
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('out', type=Path, help='folder to write, e.g. data/PASCAL_MT')
+    parser.add_argument('--layout', choices=list(LAYOUTS), required=True)
+    parser.add_argument('--train', type=int, default=400, help='training pictures')
+    parser.add_argument('--val', type=int, default=100, help='validation pictures')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(128, 128), metavar=('HEIGHT', 'WIDTH')
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--texture-set', choices=TEXTURE_SETS, default='a')
+    parser.add_argument('--supersample', type=int, choices=(1, 2), default=1)
+    args = parser.parse_args(argv)
+    if args.train < 1 or args.val < 1:
+        parser.error(f'expected at least one picture a split, got {args.train} and {args.val}')
+    return args
+
+
+def open_folder(args: argparse.Namespace) -> None:
+    """Mark an empty folder as ours, or check that this very export was begun in it.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+    """
+    options = dict(
+        layout=args.layout, size=list(args.size), seed=args.seed, texture_set=args.texture_set,
+        supersample=args.supersample, renderer=renderer_digest(),
+    )  # fmt: skip
+    marker = args.out / MARKER
+    if marker.is_file():
+        try:
+            found = json.loads(marker.read_text())
+        except ValueError:
+            found = {}
+        differing = [k for k in options if found.get(k) != options[k]]
+        if differing:
+            shown = ', '.join(f'{k}: {found.get(k)} there, {options[k]} asked' for k in differing)
+            raise FileExistsError(
+                f"'{args.out}' holds an export with other options ({shown}). Choose another "
+                'folder or remove it.'
+            )
+        return
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise FileExistsError(
+            f"'{args.out}' exists and is not an export of scenes (it has no {MARKER}). Choose "
+            'another folder: nothing is ever written into one with other data.'
+        )
+    write_atomically(json.dumps(options, indent=2).encode(), marker)
+
+
+def export(args: argparse.Namespace) -> None:
+    open_folder(args)
+    make_files = LAYOUTS[args.layout]
+    bar = ProgressBar(args.train + args.val)
+    for split, count, seed in (('train', args.train, args.seed), ('val', args.val, args.seed + 1)):
+        source = SceneSource(tuple(args.size), seed, args.texture_set, args.supersample)
+        classes = {}
+        for index in range(count):
+            img_id = f'scene{seed:03d}_{index:06d}'
+            rendering = source.render(index)
+            write_picture(args.out, make_files(rendering, img_id))
+            classes[img_id] = object_classes(rendering)
+            bar.update()
+        write_splits(args.out, args.layout, split, classes)
+    print(f"\n{args.train} + {args.val} pictures in '{args.out}' ({args.layout} layout).")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        export(args)
+    except (OSError, ValueError) as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
