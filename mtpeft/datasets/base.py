@@ -91,6 +91,8 @@ class MultiTaskDataset(BaseDataset):
     ) -> None:
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f'Expected seed to be a non-negative integer, got {seed!r}.')
+        if indices is not None and not indices:
+            raise ValueError(f'indices={indices!r} leaves no picture.')
         self.tasks = build_tasks(tasks)
         for task in self.tasks.values():
             self._check_has_label(task)
@@ -237,7 +239,13 @@ class MultiTaskDataset(BaseDataset):
 
 def _build_transforms(pipeline: Sequence[dict | Callable]) -> list[Callable]:
     # MMEngine's Compose builds from its own root registry, which knows ours only under a scope
-    built = [TRANSFORMS.build(t) if isinstance(t, Mapping) else t for t in pipeline]
+    built = [TRANSFORMS.build(_scoped(t)) if isinstance(t, Mapping) else t for t in pipeline]
     for transform in built:
         refuse_geometric(transform)
     return built
+
+
+def _scoped(cfg: Mapping) -> dict:
+    # under the default scope of another package, our names would be searched there
+    ours = cfg.get('type') in TRANSFORMS.module_dict
+    return {**cfg, 'type': f'mtpeft.{cfg["type"]}'} if ours else dict(cfg)

@@ -37,6 +37,8 @@ def read_array(path: str | Path) -> np.ndarray:
     if suffix not in readers:
         raise DataFileError(f"{path}: cannot read '{suffix}' files. " + hint(suffix, readers))
     array = _reading(path, readers[suffix])
+    if array.dtype.kind not in 'biuf':
+        raise DataFileError(f'{path}: expected numbers, got an array of {array.dtype}.')
     # Pillow opens 16-bit PNG files as 32-bit integers in some versions
     return array.astype(np.uint16) if suffix == '.png' and array.dtype == np.int32 else array
 

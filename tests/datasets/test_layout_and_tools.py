@@ -1,0 +1,108 @@
+"""Data roots that are not what they should be, and the tools that look at a data set."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mtpeft.datasets import NYUDMT, PASCALContextMT
+
+
+@pytest.fixture(scope='session')
+def tool(request):
+    """Import a script of tools/misc."""
+    import importlib.util
+
+    def load(name):
+        path = request.config.rootpath / 'tools' / 'misc' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.mark.parametrize('cls, tree', [(NYUDMT, 'gt_sets'), (PASCALContextMT, 'JPEGImages')])
+def test_a_missing_or_empty_root_says_what_belongs_there(tmp_path, cls, tree):
+    for root, problem in ((tmp_path / 'nothing', 'does not exist'), (tmp_path, 'is empty')):
+        with pytest.raises(FileNotFoundError) as caught:
+            cls(tasks=['semseg'], data_root=root)
+        for part in (problem, str(root), tree, 'docs/data_preparation.md', 'scenes_export.py'):
+            assert part in str(caught.value)
+
+
+def test_the_other_layout_is_recognised(pascal_root, nyud_root):
+    with pytest.raises(FileNotFoundError, match="type='NYUDMT'"):
+        PASCALContextMT(tasks=['semseg'], data_root=nyud_root)
+    with pytest.raises(FileNotFoundError, match="type='PASCALContextMT'"):
+        NYUDMT(tasks=['semseg'], data_root=pascal_root)
+
+
+def test_the_folder_above_is_recognised(nyud_root):
+    with pytest.raises(FileNotFoundError, match=f"Did you mean data_root='{nyud_root}'"):
+        NYUDMT(tasks=['semseg'], data_root=nyud_root.parent)
+
+
+@pytest.fixture
+def config(tmp_path, nyud_root):
+    tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict(), edge=dict())
+    pipeline = [dict(type='MTRandomFlip'), dict(type='PackMultiTaskInputs')]
+    dataset = dict(type='NYUDMT', data_root=str(nyud_root), tasks=tasks, pipeline=pipeline)
+    Config(dict(default_scope='mtpeft', train_dataloader=dict(dataset=dataset))).dump(
+        tmp_path / 'config.py'
+    )
+    return str(tmp_path / 'config.py')
+
+
+def test_check_dataset_counts_what_is_there(tool, config, capsys):
+    assert tool('check_dataset').main([config]) == 0
+    text = capsys.readouterr().out
+    assert 'nothing is missing or broken' in text and '2 of 2 pictures readable' in text
+    valid = 11 / 12
+    assert f'semseg: 2 of 2 pictures have a label, {valid:.1%} of their pixels' in text
+    assert '0 9.09%' in text and '39 90.91%' in text
+    assert 'values from 1.500 to 2.500 m' in text and 'WARNING' not in text
+    assert f'1 {1 / 16:.2%}' in text
+
+
+def test_check_dataset_goes_on_after_every_error(tool, config, nyud_root, capsys):
+    np.save(nyud_root / 'depth' / '0001.npy', np.full((12, 16), -1.0))
+    (nyud_root / 'edge' / '0001.npy').unlink()
+    (nyud_root / 'images' / '0002.jpg').write_bytes(b'')
+    assert tool('check_dataset').main([config]) == 1
+    text = capsys.readouterr().out
+    for part in ('depth/0001.npy', 'edge/0001.npy', 'images/0002.jpg', '3 errors',
+                 'semseg: 1 of 1', 'depth: 0 of 1'):  # fmt: skip
+        assert part in text
+    assert tool('check_dataset').main([config, '--limit', '1']) == 1
+    assert '2 errors' in capsys.readouterr().out
+
+
+def test_check_dataset_warns_of_normals_that_face_away(tool, config, capsys):
+    option = 'train_dataloader.dataset.normals_signs=[1,1,-1]'
+    assert tool('check_dataset').main([config, '--cfg-options', option]) == 0
+    assert 'WARNING: 100% of the normals' in capsys.readouterr().out
+
+
+def test_check_dataset_without_data_or_loader(tool, config, capsys):
+    option = 'train_dataloader.dataset.data_root=nowhere'
+    assert tool('check_dataset').main([config, '--cfg-options', option]) == 1
+    assert tool('check_dataset').main([config, '--split', 'val']) == 1
+    text = capsys.readouterr().out
+    assert 'does not exist' in text and 'no val_dataloader' in text
+
+
+def test_browse_dataset_draws_every_task(tool, config, tmp_path, nyud_root):
+    folder = tmp_path / 'drawn'
+    tool('browse_dataset').main([config, '--out', str(folder), '--number', '5'])
+    files = sorted(p.name for p in folder.iterdir())
+    assert files == ['0000_0001.png', '0001_0002.png']
+    grid = np.asarray(Image.open(folder / '0000_0001.png'))
+    assert grid.shape == (12 + 20, 16 * 5, 3)
+    normals = grid[20:, 16 * 3 : 16 * 4]
+    assert abs(int(normals[5, 5, 0]) - 127.5) > 70  # x = .6 or -.6
+    assert abs(int(normals[5, 5, 2]) - 25.5) <= 0.5  # z = -.8
+    picture = np.asarray(Image.open(nyud_root / 'images' / '0001.jpg')).astype(int)
+    drawn = grid[20:, :16].astype(int)
+    assert min(abs(drawn - p).max() for p in (picture, picture[:, ::-1])) == 0  # RGB, maybe flipped

@@ -1,0 +1,170 @@
+"""NYUDMT against files written by hand, and the real pictures where they are."""
+
+import os
+
+import numpy as np
+import pytest
+
+from mtpeft.datasets import NYUDMT, DataFileError
+from mtpeft.datasets import nyud_mt as module
+
+TASKS = dict(semseg=dict(num_classes=40), depth={}, normals={}, edge={})
+SHAPE = (12, 16)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
+def load(root, **kwargs):
+    return NYUDMT(**{**dict(tasks=TASKS, data_root=str(root)), **kwargs})
+
+
+def test_every_label_of_the_layout(nyud_root, said):
+    dataset = load(nyud_root)
+    labels = dataset[1]['labels']
+    assert len(dataset) == 2 and set(labels) == set(TASKS)
+    assert labels['semseg'][:3, 0].tolist() == [255, 0, 39]
+    assert labels['depth'][:2, 0].tolist() == [0, 2.5]
+    np.testing.assert_allclose(labels['normals'][1, 0], (0.6, 0, -0.8), rtol=1e-6)
+    assert not labels['normals'][0].any()
+    assert labels['edge'][0].tolist() == [0, 0, 0, 1] + [0] * 12
+    assert len(said) == 1 and 'as metres' in said[0] and '0001.npy' in said[0]
+
+
+@pytest.mark.parametrize('as_png', [False, True])
+def test_millimetres_are_detected_and_said_once(nyud_root, write, said, as_png):
+    for name in ('0001', '0002'):
+        depth = np.full(SHAPE, 2345, np.uint16)
+        depth[0] = 0
+        if as_png:
+            (nyud_root / 'depth' / f'{name}.npy').unlink()
+            write['png'](nyud_root / 'depth' / f'{name}.png', depth)
+        else:
+            write['npy'](nyud_root / 'depth' / f'{name}.npy', depth)
+    dataset = load(nyud_root)
+    for i in range(2):
+        depth = dataset[i]['labels']['depth']
+        assert depth.dtype == np.float32 and not depth[0].any()
+        np.testing.assert_allclose(depth[1:], 2.345, rtol=1e-6)
+    assert len(said) == 1 and 'millimetres' in said[0]
+
+
+def test_an_empty_depth_map_does_not_decide(nyud_root, write, said):
+    write['npy'](nyud_root / 'depth' / '0001.npy', np.zeros(SHAPE))
+    write['npy'](nyud_root / 'depth' / '0002.npy', np.full(SHAPE, 4000.0))
+    dataset = load(nyud_root)
+    assert not dataset[0]['labels']['depth'].any()
+    np.testing.assert_allclose(dataset[1]['labels']['depth'], 4)
+
+
+def test_a_file_of_the_other_unit_is_named(nyud_root, write, said):
+    write['npy'](nyud_root / 'depth' / '0002.npy', np.full(SHAPE, 4000.0))
+    with pytest.raises(DataFileError, match='0002.npy.*4000.*mm.*0001.npy.*depth_unit'):
+        load(nyud_root)[1]
+
+
+@pytest.mark.parametrize('unit, expected', [('m', 4000.0), ('mm', 4.0)])
+def test_a_stated_unit_is_not_questioned(nyud_root, write, said, unit, expected):
+    write['npy'](nyud_root / 'depth' / '0001.npy', np.full(SHAPE, 4000.0))
+    depth = load(nyud_root, depth_unit=unit)[0]['labels']['depth']
+    np.testing.assert_allclose(depth, expected)
+    assert not said
+
+
+def test_normals_as_colours(nyud_root, write, said):
+    (nyud_root / 'normals' / '0001.npy').unlink()
+    colours = np.full((*SHAPE, 3), (128, 128, 0), np.uint8)
+    write['png'](nyud_root / 'normals' / '0001.png', colours)
+    normal = load(nyud_root)[0]['labels']['normals'][5, 5]
+    np.testing.assert_allclose(normal, (0, 0, -1), atol=0.01)
+    normal = load(nyud_root, normals_signs=(1, 1, -1))[0]['labels']['normals'][5, 5]
+    np.testing.assert_allclose(normal, (0, 0, 1), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    'path, content, message',
+    [
+        ('depth/0001.npy', np.full(SHAPE, -1.0), '192 depth values are negative'),
+        ('depth/0001.npy', np.full(SHAPE, np.nan), '192 NaN'),
+        ('depth/0001.npy', np.full(SHAPE, np.inf), '192 NaN or infinite'),
+        ('depth/0001.npy', np.full((*SHAPE, 1), 1.0), r'\(12, 16, 1\)'),
+        ('depth/0001.npy', np.full((6, 8), 1.0), r'\(12, 16\).*got \(6, 8\)'),
+        ('depth/0001.npy', np.full(SHAPE, 1, np.uint8), 'uint8'),
+        ('depth/0001.npy', np.full(SHAPE, 'far'), 'expected numbers.*U3'),
+        ('normals/0001.npy', np.full((*SHAPE, 3), 200.0), r'within -1..1.*200'),
+        ('normals/0001.npy', np.full((*SHAPE, 3), np.nan), 'within -1..1'),
+        ('normals/0001.npy', np.full(SHAPE, 0.5), r'\(H, W, 3\)'),
+        ('normals/0001.npy', np.ones((*SHAPE, 3), np.int64), 'floating-point.*int64'),
+        ('edge/0001.npy', np.full(SHAPE, 0.5), 'whole numbers'),
+        ('edge/0001.npy', np.full(SHAPE, 2), r'2 classes.*\[2\]'),
+        ('segmentation/0001.png', np.full(SHAPE, 41, np.uint8), 'up to 40.*41'),
+        ('segmentation/0001.png', np.full(SHAPE, 255, np.uint8), 'up to 40.*255'),
+        ('segmentation/0001.png', np.zeros((*SHAPE, 3), np.uint8), r'got \(12, 16, 3\)'),
+    ],
+)
+def test_a_broken_label_names_file_and_expectation(nyud_root, write, said, path, content, message):
+    write[path[-3:]](nyud_root / path, content)
+    dataset = load(nyud_root)
+    with pytest.raises(DataFileError, match=f'{path}.*{message}'):
+        dataset[0]
+
+
+@pytest.mark.parametrize(
+    'path', ['images/0001.jpg', 'depth/0001.npy', 'normals/0001.npy', 'segmentation/0001.png']
+)
+@pytest.mark.parametrize('share', [0, 0.3, 0.7])
+def test_a_truncated_file_is_named(nyud_root, said, path, share):
+    content = (nyud_root / path).read_bytes()
+    (nyud_root / path).write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataFileError, match=f'{path}: cannot be read'):
+        load(nyud_root)[0]
+
+
+def test_a_pickled_array_is_never_executed(nyud_root, said):
+    np.save(nyud_root / 'edge' / '0001.npy', np.array([{}], object), allow_pickle=True)
+    with pytest.raises(DataFileError, match='edge/0001.npy: cannot be read.*pickle'):
+        load(nyud_root)[0]
+
+
+def test_a_split_that_names_missing_files_lists_them(nyud_root):
+    (nyud_root / 'gt_sets' / 'train.txt').write_text('0001\n' + '\n'.join(map(str, range(9))))
+    with pytest.raises(FileNotFoundError, match='(?s)train.txt.*images/0.jpg.*45 in all'):
+        load(nyud_root)
+    dataset = load(nyud_root, check_files=False)
+    with pytest.raises(FileNotFoundError, match='images/0.jpg: no such file'):
+        dataset[1]
+
+
+@pytest.mark.parametrize('content, message', [('', 'names no picture'), ('0001 0001', 'twice')])
+def test_an_odd_split_is_refused(nyud_root, content, message):
+    (nyud_root / 'gt_sets' / 'train.txt').write_text(content)
+    with pytest.raises(ValueError, match=f'train.txt.*{message}'):
+        load(nyud_root)
+
+
+def test_an_unknown_split_names_the_known(nyud_root):
+    with pytest.raises(FileNotFoundError, match="Did you mean 'train'.*train, val"):
+        load(nyud_root, split='trian')
+
+
+def test_bad_options_are_named(nyud_root):
+    with pytest.raises(ValueError, match="Did you mean 'mm'"):
+        load(nyud_root, depth_unit='mmm')
+    with pytest.raises(ValueError, match="no label 'sal'"):
+        load(nyud_root, tasks=['sal'])
+
+
+@pytest.mark.skipif(
+    'MTPEFT_NYUD_ROOT' not in os.environ, reason='MTPEFT_NYUD_ROOT names no NYUD_MT folder'
+)
+def test_the_real_pictures():
+    root = os.environ['MTPEFT_NYUD_ROOT']
+    assert [len(load(root, split=s)) for s in ('train', 'val')] == [795, 654]
+    labels = load(root, split='val')[100]['labels']
+    assert 0.5 < labels['depth'][labels['depth'] > 0].min() and labels['depth'].max() < 11
+    facing = labels['normals'][labels['normals'].any(-1)][:, 2] < 0
+    assert facing.mean() > 0.7  # not all: normals from depth turn away at some borders
