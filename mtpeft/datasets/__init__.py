@@ -4,5 +4,6 @@ from mtpeft.datasets.base import MultiTaskDataset
 from mtpeft.datasets.errors import DataFileError
 from mtpeft.datasets.nyud_mt import NYUDMT
 from mtpeft.datasets.pascal_context_mt import PASCALContextMT
+from mtpeft.datasets.scenes_mt import ScenesMT
 
-__all__ = ['DataFileError', 'MultiTaskDataset', 'NYUDMT', 'PASCALContextMT']
+__all__ = ['DataFileError', 'MultiTaskDataset', 'NYUDMT', 'PASCALContextMT', 'ScenesMT']

@@ -2,12 +2,10 @@
 
 import io
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from zipfile import BadZipFile
 
 import numpy as np
 from mmengine.logging import print_log
@@ -16,7 +14,6 @@ from mtpeft.datasets.scenes.source import SceneSource
 from mtpeft.utils.atomic import write_atomically
 
 STORED = ('image', 'scene_class', 'part', 'instance', 'depth', 'normals', 'albedo', 'shading')
-_DAMAGED = (BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError)
 
 
 class NoCache:
@@ -70,7 +67,8 @@ class FolderCache(NoCache):
         if path.is_file():
             try:
                 return self._read(path)
-            except _DAMAGED as error:
+            # Damage shows as any of a dozen exceptions of zipfile, zlib and NumPy.
+            except Exception as error:
                 print_log(
                     f'{path}: damaged ({type(error).__name__}: {error}); rendered again.',
                     logger='current', level=30,
