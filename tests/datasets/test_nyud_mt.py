@@ -20,7 +20,7 @@ def said(monkeypatch):
 
 
 def load(root, **kwargs):
-    return NYUDMT(**{**dict(tasks=TASKS, data_root=str(root)), **kwargs})
+    return NYUDMT(**{**dict(tasks=TASKS, data_root=str(root), serialize_data=False), **kwargs})
 
 
 def test_every_label_of_the_layout(nyud_root, said):

@@ -14,7 +14,8 @@ TASKS = dict(semseg={}, human_parts={}, sal={}, normals={}, edge={})
 
 
 def load(root, **kwargs):
-    return PASCALContextMT(**{**dict(tasks=TASKS, data_root=str(root)), **kwargs})
+    defaults = dict(tasks=TASKS, data_root=str(root), serialize_data=False)
+    return PASCALContextMT(**{**defaults, **kwargs})
 
 
 def test_every_label_of_the_layout(pascal_root):
