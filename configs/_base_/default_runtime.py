@@ -18,6 +18,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='CheckpointGuardHook'),
     dict(type='ReproducibleEpochHook'),
+    dict(type='SyncNormStatsHook'),
     dict(type='SummaryHook'),
 ]
 
@@ -28,7 +29,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(type='MultiTaskVisualizer', name='visualizer', vis_backends=vis_backends)
+visualizer = dict(type='MultiTaskVisualizer', vis_backends=vis_backends)
 log_processor = dict(by_epoch=True, window_size=20)
 log_level = 'INFO'
 randomness = dict(seed=0)

@@ -5,9 +5,10 @@ from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
 from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
 from mtpeft.hooks.summary_hook import SummaryHook
+from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
     'AdapterCheckpointHook', 'CheckpointGuardHook', 'PredictionGridHook', 'ReproducibleEpochHook',
-    'SavePredictionsHook', 'SummaryHook',
+    'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip

@@ -1,0 +1,87 @@
+"""Predictions for pictures of any size."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.engine import CONFIG, tiny, train, write_base
+
+from mtpeft.apis import MultiTaskInferencer, init_model
+from mtpeft.utils.checkpoint import CheckpointError
+
+SHORT = dict(train_cfg__max_epochs=1, train_dataloader__dataset__length=4)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('inference')
+    cfg = tiny(write_base(folder / 'base.pth'), **SHORT)
+    return train(cfg, folder), cfg
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize('size', [(32, 32), (33, 70), (7, 5)])
+def test_any_size(trained, size):
+    runner, cfg = trained
+    predict = MultiTaskInferencer(init_model(cfg, f'{runner.work_dir}/epoch_1.pth'))
+    result = predict(picture(*size))
+    assert result['semseg'].shape == size and result['semseg'].dtype == np.int64
+    assert result['depth'].shape == size and result['depth'].dtype == np.float32
+
+
+def test_it_is_the_model_of_the_run(trained, tmp_path):
+    runner, cfg = trained
+    predict = MultiTaskInferencer(init_model(cfg, f'{runner.work_dir}/epoch_1.pth'))
+    image = picture(64, 64)
+    runner.model.eval()
+    with torch.no_grad():
+        batch = runner.model.data_preprocessor(dict(
+            inputs=[torch.from_numpy(image.transpose(2, 0, 1))], data_samples=None
+        ))  # fmt: skip
+        logits = runner.model(batch['inputs'], None, mode='tensor')['depth']
+    assert logits.shape[0] == 1
+    wanted = torch.nn.functional.interpolate(logits, (64, 64), mode='bilinear')[0, 0]
+    np.testing.assert_allclose(predict(image)['depth'], wanted.numpy(), atol=1e-5)
+
+
+def test_files_arrays_and_lists_agree(trained, tmp_path):
+    runner, cfg = trained
+    predict = MultiTaskInferencer(init_model(cfg), tasks=['depth'])
+    image = picture(32, 48)
+    path = tmp_path / 'a.png'
+    cv2.imwrite(str(path), image)
+    one = predict(image)
+    assert list(one) == ['depth']
+    many = predict([path, str(path), image])
+    for result in many:
+        np.testing.assert_allclose(result['depth'], one['depth'], atol=1e-5)
+
+
+def test_bad_input(trained, tmp_path):
+    runner, cfg = trained
+    model = init_model(cfg)
+    with pytest.raises(KeyError, match="no task 'dept'.*'depth'"):
+        MultiTaskInferencer(model, tasks=['dept'])
+    with pytest.raises(ValueError, match='float64'):
+        MultiTaskInferencer(model)(np.zeros((4, 4, 3)))
+    (tmp_path / 'no.jpg').write_bytes(b'no')
+    with pytest.raises(ValueError, match='no.jpg'):
+        MultiTaskInferencer(model)(tmp_path / 'no.jpg')
+
+
+def test_checkpoints_are_checked(trained, tmp_path):
+    runner, cfg = trained
+    path = f'{runner.work_dir}/epoch_1.pth'
+    wider = tiny(model__decoder__head__channels=9,
+                 model__backbone__backbone__pretrained=cfg.model.backbone.backbone.pretrained)
+    with pytest.raises(CheckpointError, match='epoch_1.pth is of another architecture'):
+        init_model(wider, path)
+    with pytest.raises(CheckpointError, match='another base'):
+        init_model(tiny(write_base(tmp_path / 'other.pth', seed=9)), path)
+
+
+def test_from_a_path_of_a_config():
+    assert list(init_model(CONFIG).tasks) == ['semseg', 'depth']
