@@ -177,8 +177,9 @@ def _convert(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
 def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) -> None:
     own = {k: v for k, v in network.state_dict().items() if '.adapter.' not in k}
     optional = (*family.unread, *family.may_be_absent)
-    missing = [k for k in own if k not in state and not k.startswith(optional)]
-    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
+    # counters and position indices are no weights: they follow from the architecture
+    weights = [k for k, v in own.items() if v.is_floating_point() and not k.startswith(optional)]
+    missing = [k for k in weights if k not in state]
     wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
     if missing or wrong:
         lines = [f'{k}: not in the file. {hint(k, state, limit=4)}' for k in missing[:3]]

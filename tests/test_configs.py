@@ -1,0 +1,127 @@
+"""Every config loads and builds; one of each folder runs a loss step."""
+
+import glob
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mtpeft.evaluation import MultiTaskEvaluator
+from mtpeft.models import parameter_components
+from mtpeft.models.components import decoder_components
+from mtpeft.registry import MODELS
+from mtpeft.structures import MultiTaskDataSample
+
+ROOT = Path(__file__).parents[1]
+LEAVES = sorted(
+    str(Path(p).relative_to(ROOT))
+    for p in glob.glob(str(ROOT / 'configs/*/*.py'))
+    if '_base_' not in p
+)
+FOLDERS = {str(Path(p).parent): p for p in LEAVES}
+
+
+def load(path):
+    cfg = Config.fromfile(ROOT / path)
+    init_default_scope(cfg.default_scope)
+    return cfg
+
+
+def batch(model, size=64):
+    """Two random pictures; the second lacks the first task's label."""
+    generator = torch.Generator().manual_seed(0)
+    samples = []
+    for index in range(2):
+        sample = MultiTaskDataSample(metainfo=dict(img_path=str(index), img_shape=(size, size)))
+        for position, task in enumerate(model.tasks.values()):
+            if index == 1 and position == 0 and len(model.tasks) > 1:
+                continue
+            shape = (task.label_channels, size, size)
+            if task.kind in ('classes', 'binary'):
+                classes = max(2, task.channels)
+                label = torch.randint(0, classes, shape, generator=generator)
+            else:
+                label = torch.rand(shape, generator=generator) + 0.5
+            sample.set_gt(task.name, label)
+        samples.append(sample)
+    return dict(inputs=torch.randn(2, 3, size, size, generator=generator), data_samples=samples)
+
+
+def test_every_folder_has_configs():
+    folders = {Path(f).name for f in FOLDERS}
+    assert {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora'} <= folders
+
+
+@pytest.mark.parametrize('path', LEAVES)
+def test_config_builds(path):
+    cfg = load(path)
+    model = MODELS.build(cfg.model)
+    assert sum(parameter_components(model).values()) == sum(
+        p.numel() for p in model.parameters() if p.requires_grad
+    )
+    evaluator = {k: v for k, v in cfg.val_evaluator.items() if k != 'type'}
+    built = MultiTaskEvaluator(**evaluator)
+    assert list(built.tasks) == list(model.tasks)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        assert list(loader.dataset.tasks) == list(model.tasks)
+    # what picks the best checkpoint is something the evaluator reports
+    best = cfg.default_hooks.checkpoint.get('save_best')
+    if best is not None:
+        headlines = {f'{n}/{t.headline}' for n, t in model.tasks.items()}
+        assert best in ({'mtl/delta_m'} if built.baselines is not None else headlines)
+
+
+@pytest.mark.parametrize('folder', FOLDERS)
+def test_one_loss_step_moves_what_is_trained_and_nothing_else(folder):
+    cfg = load(FOLDERS[folder])
+    model = MODELS.build(cfg.model).train()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=1e-3, weight_decay=0)
+    losses = model(**batch(model), mode='loss')
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            assert torch.equal(parameter, before[name]), name
+    moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+    assert moved
+
+
+# MTLoRA's published counts (arXiv 2403.20320): 8.34, 6.08, 4.95, 7.05 and 4.66 M
+@pytest.mark.parametrize(
+    ('config', 'trainable', 'unused'),
+    [
+        ('mtlora/mtlora-r64_swin-t_pascal', 8_344_634, 245_760),
+        ('mtlora/mtlora-r32_swin-t_pascal', 6_083_642, 122_880),
+        ('mtlora/mtlora-r16_swin-t_pascal', 4_953_146, 61_440),
+        ('mtlora/mtlora-plus-r64_swin-t_pascal', 7_054_394, 245_760),
+        ('mtlora/mtlora-plus-r32_swin-t_pascal', 4_664_378, 122_880),
+        ('mtlora/mtlora-r64_swin-t_nyud', 7_810_478, 245_760),
+        ('full_finetune/full_finetune_swin-t_pascal', 27_517_818 + 1_946_624, 0),
+        ('decoders_only/decoders_only_swin-t_pascal', 1_946_624, 0),
+    ],
+)
+def test_parameter_counts_of_the_papers(config, trainable, unused):
+    components = parameter_components(MODELS.build(load(f'configs/{config}.py').model))
+    assert sum(components.values()) == trainable
+    assert components.get('unused', 0) == unused
+    if config.endswith('pascal'):
+        assert sum(components.get(k, 0) for k in decoder_components) == 1_946_624
+
+
+@pytest.mark.parametrize('rank', [1, 8, 64])
+def test_mtlora_count_follows_the_formula(rank):
+    cfg = load('configs/mtlora/mtlora-r64_swin-t_pascal.py')
+    for plugin in cfg.model.backbone.plugins:
+        plugin.cfg.rank = rank
+    components = parameter_components(MODELS.build(cfg.model))
+    widths, depths = (96, 192, 384, 768), (2, 2, 6, 2)
+    # qkv C -> 3C, proj C -> C, fc1 C -> 4C, fc2 4C -> C: 4 + 2 + 5 + 5 widths a rank
+    shared = sum(16 * width * depth for width, depth in zip(widths, depths, strict=True)) * rank
+    task = sum(12 * width for width in widths) * 4 * 4
+    assert components['lora_shared'] + components['unused'] == shared
+    assert components['lora_task'] == task
+    assert components['unused'] == 5 * widths[-1] * rank
