@@ -75,8 +75,10 @@ def test_bad_input(trained, tmp_path):
 def test_checkpoints_are_checked(trained, tmp_path):
     runner, cfg = trained
     path = f'{runner.work_dir}/epoch_1.pth'
-    wider = tiny(model__decoder__head__channels=9,
-                 model__backbone__backbone__pretrained=cfg.model.backbone.backbone.pretrained)
+    wider = tiny(
+        model__decoder__head__channels=9,
+        model__backbone__backbone__pretrained=cfg.model.backbone.backbone.pretrained,
+    )
     with pytest.raises(CheckpointError, match='epoch_1.pth is of another architecture'):
         init_model(wider, path)
     with pytest.raises(CheckpointError, match='another base'):

@@ -1,0 +1,92 @@
+"""The pictures of an evaluation, and the last words of a run."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.engine import tiny, train, write_base
+from mmengine.logging import MMLogger
+
+from mtpeft.apis import build_runner
+from mtpeft.hooks import PredictionGridHook
+from mtpeft.hooks.summary_hook import parameter_table
+from mtpeft.visualization.colorize import colorize
+
+SHORT = dict(train_cfg__max_epochs=2, train_dataloader__dataset__length=2,
+             default_hooks__visualization__num_pictures=2,
+             default_hooks__visualization__height=32)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('grid')
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    cfg = tiny(write_base(folder / 'base.pth'), visualizer__vis_backends=backends, **SHORT)
+    return train(cfg, folder), folder
+
+
+def test_the_grid_holds_input_truth_and_prediction(run):
+    runner, folder = run
+    drawn = cv2.imread(str(folder / 'vis' / 'val_2.png'))[..., ::-1]
+    dataset, tasks = runner.val_dataloader.dataset, runner.model.tasks
+    # two pictures of three, first and last, each in two lines of 18 px title, 32 px and a gap
+    assert drawn.shape[0] == 2 * (2 * (18 + 32 + 4) + 4)
+    for number, index in enumerate((0, 2)):
+        item = dataset[index]
+        top = number * (2 * 54 + 4) + 18
+        wanted = item['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
+        np.testing.assert_array_equal(drawn[top : top + 32, :32], wanted)
+        for column, (name, task) in enumerate(tasks.items(), start=1):
+            label = item['data_samples'].get_gt(name).numpy().transpose(1, 2, 0)
+            left = column * 52
+            np.testing.assert_array_equal(
+                drawn[top : top + 32, left : left + 32], colorize(task, label)
+            )
+        sample = runner.model.test_step(
+            dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+        )[0]
+        predicted = colorize(tasks['semseg'], sample.get_pred('semseg').numpy()[0])
+        np.testing.assert_array_equal(drawn[top + 54 : top + 86, 52:84], predicted)
+
+
+def test_the_backends_have_it(run):
+    folder = run[1]
+    local = list(folder.glob('*/vis_data/vis_image/val_predictions_*.png'))
+    assert sorted(p.stem[-1] for p in local) == ['1', '2']
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(next(folder.glob('*/vis_data/events*'))))
+    events.Reload()
+    assert 'val_predictions' in events.Tags()['images'] and 'loss' in events.Tags()['scalars']
+
+
+def test_the_same_pictures_every_time_and_in_a_test(run):
+    runner, folder = run
+    first, second = (cv2.imread(str(folder / 'vis' / f'val_{i}.png')) for i in (1, 2))
+    np.testing.assert_array_equal(first[:50], second[:50])
+    hook = next(h for h in runner.hooks if isinstance(h, PredictionGridHook))
+    assert hook.last_grid == str(folder / 'vis' / 'val_2.png')
+
+
+def test_first_and_last_words(run, tmp_path, monkeypatch):
+    runner, folder = run
+    lines = []
+    monkeypatch.setattr(MMLogger, 'info', lambda self, text, *a: lines.append(str(text)))
+    cfg = tiny(folder / 'base.pth', **SHORT)
+    build_runner(cfg, work_dir=str(tmp_path)).train()
+    text = '\n'.join(lines)
+    assert 'lora_task' in text and 'Final metrics:\ntask' in text
+    assert f'prediction: {tmp_path}/vis/val_2.png' in text
+    assert f'Last checkpoint: {tmp_path}/epoch_2.pth' in text
+
+
+def test_the_parameters_add_up():
+    model = torch.nn.Sequential(torch.nn.Linear(1000, 2), torch.nn.Linear(2, 2))
+    model[1].requires_grad_(False)
+    last = parameter_table(model).splitlines()[-2:]
+    assert [line.split()[-1] for line in last] == ['2,002', '2,008']
+
+
+def test_bad_option():
+    with pytest.raises(ValueError, match='num_pictures'):
+        PredictionGridHook(num_pictures=0)
