@@ -20,6 +20,7 @@ custom_hooks = [
     dict(type='ReproducibleEpochHook'),
     dict(type='SyncNormStatsHook'),
     dict(type='SummaryHook'),
+    dict(type='ResumedValidationHook'),
 ]
 
 env_cfg = dict(

@@ -3,6 +3,7 @@
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
+from mtpeft.hooks.resumed_validation_hook import ResumedValidationHook
 from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
 from mtpeft.hooks.summary_hook import SummaryHook
 from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
@@ -10,5 +11,5 @@ from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
     'AdapterCheckpointHook', 'CheckpointGuardHook', 'PredictionGridHook', 'ReproducibleEpochHook',
-    'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
+    'ResumedValidationHook', 'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip
