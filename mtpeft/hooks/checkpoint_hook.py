@@ -124,11 +124,14 @@ class AdapterCheckpointHook(CheckpointHook):
         self, runner: Runner, metrics: Mapping[str, float], key: str, time: int, meta: dict
     ) -> bool:
         if key not in metrics:
-            message = f"save_best='{key}' is no result of the evaluation. " + hint(key, metrics)
             if not key.startswith('mtl/'):
-                raise KeyError(message)
-            # there is no Delta_m without baselines, nor when a task gave no finite result
-            runner.logger.warning(message)
+                raise KeyError(
+                    f"save_best='{key}' is no result of the evaluation. " + hint(key, metrics)
+                )
+            runner.logger.warning(
+                f"No best checkpoint is kept: the evaluation gave no '{key}'. It needs baselines "
+                'in val_evaluator, and a finite result of every task.'
+            )
             return False
         single = len(self.key_indicators) == 1
         score_info, path_info = (

@@ -25,7 +25,8 @@ model = dict(
     decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)),
 )  # fmt: skip
 pipeline = [dict(type='MTRandomFlip'), dict(type='PackMultiTaskInputs')]
-scenes = dict(type='ScenesMT', tasks=tasks, size=(32, 32))
+# serialising collects garbage, a long pause where many runs share a process
+scenes = dict(type='ScenesMT', tasks=tasks, size=(32, 32), serialize_data=False)
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,
