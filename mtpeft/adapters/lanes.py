@@ -11,7 +11,7 @@ The block is not rewritten. Three ways lead through it:
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -28,14 +28,16 @@ _is_batched = torch._C._functorch.is_batchedtensor
 class _SharedPass:
     """Stream of a lane block's shared pass: records what the lanes will want."""
 
-    def __init__(self, names: dict[AdapterLayer, str]) -> None:
+    def __init__(self, names: dict[AdapterLayer, str], copied: Container[str]) -> None:
         self.names = names
+        self.copied = copied
         self.memory: dict[str, Remembered] = {}
 
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         out, lane_input = layer.adapter.shared_and_memory(layer, x)
-        self.memory[self.names[layer]] = Remembered(out, lane_input)
-        return out
+        name = self.names[layer]
+        self.memory[name] = Remembered(out, lane_input)
+        return out.clone() if name in self.copied else out
 
 
 class _LanePass:
@@ -50,8 +52,10 @@ class _LanePass:
         names: dict[AdapterLayer, str],
         params: dict[str, dict[str, Tensor]],
         memory: dict[str, Remembered],
+        copied: Container[str],
     ) -> None:
         self.names = names
+        self.copied = copied
         self.params = params
         self.memory = memory
         self.diverged = False  # has a task layer been passed? Then no input is the shared one
@@ -63,7 +67,7 @@ class _LanePass:
             self.diverged = True
             return layer.adapter.lane(layer, x, self.params[name], remembered.lane_input)
         if not self.diverged and not _is_batched(x):
-            return remembered.output
+            return remembered.output.clone() if name in self.copied else remembered.output
         return layer.adapter(layer, x)
 
 
@@ -101,6 +105,7 @@ class LaneBlock:
         run: ``run(block, x)`` calls the block.
         strategy: One of :data:`LANE_STRATEGIES`; ``'vmap'`` falls back to ``'fold'`` where the
             shared stream reads the lanes.
+        copied: Names of layers whose output the block changes in place.
     """
 
     def __init__(
@@ -109,8 +114,10 @@ class LaneBlock:
         tasks: Sequence[str],
         run: Callable[[nn.Module, Tensor], Tensor],
         strategy: str = 'vmap',
+        copied: Container[str] = (),
     ) -> None:
         self.block = block
+        self.copied = copied
         self.tasks = tuple(tasks)
         self.run = run
         self.layers = {n: m for n, m in block.named_modules() if isinstance(m, AdapterLayer)}
@@ -140,13 +147,13 @@ class LaneBlock:
                 out = self.run(self.block, folded)
             shared, *lanes = out.chunk(copies)
             return shared, torch.stack(lanes)
-        recorder = _SharedPass(names)
+        recorder = _SharedPass(names, self.copied)
         with self._streaming(recorder):
             shared = self.run(self.block, x)
         params = {n: layer.adapter.lane_parameters() for n, layer in self.task_layers.items()}
 
         def lane(params: dict, memory: dict) -> Tensor:
-            with self._streaming(_LanePass(names, params, memory)):
+            with self._streaming(_LanePass(names, params, memory, self.copied)):
                 return self.run(self.block, x)
 
         if self.strategy == 'loop' or self._vmap_defeats_autocast(x):

@@ -1,5 +1,7 @@
 """Small backbones of every family, for tests."""
 
+import torch
+
 from mtpeft.models.backbones import AdapterBackbone
 
 TINY = {
@@ -17,16 +19,46 @@ TINY = {
         drop_path_rate=0.1,
     ),
     'timm EfficientNet': dict(type='timm.tf_efficientnet_lite0'),
+    'timm MobileNet': dict(type='timm.mobilenetv3_small_050'),
+    'timm Swin V2': dict(
+        type='timm.swinv2_tiny_window8_256',
+        embed_dim=8,
+        depths=(2, 2, 2, 2),
+        num_heads=(1, 2, 2, 4),
+        window_size=7,
+    ),
+    'timm ViT': dict(type='timm.vit_tiny_patch16_224', embed_dim=24, depth=4, num_heads=2),
+    'timm ConvNeXt': dict(type='timm.convnext_tiny', depths=(2, 2, 2, 2), dims=(8, 12, 16, 24)),
+    'mmseg MiT': dict(
+        type='mmseg.MixVisionTransformer',
+        embed_dims=8,
+        num_layers=[2, 2, 2, 2],
+        num_heads=[1, 1, 2, 2],
+    ),
+    'mmseg ResNet': dict(type='mmseg.ResNet', depth=50, base_channels=8, stem_channels=8),
 }
+_FC = ['fc1', 'fc2']
 MLP = {
-    'timm Swin': ['fc1', 'fc2'],
-    'mmseg Swin': ['fc1', 'fc2'],
+    'timm Swin': _FC,
+    'mmseg Swin': _FC,
     'timm EfficientNet': ['project'],
+    'timm MobileNet': ['project'],
+    'timm Swin V2': _FC,
+    'timm ViT': _FC,
+    'timm ConvNeXt': _FC,
+    'mmseg MiT': _FC,
+    'mmseg ResNet': ['conv3'],
 }
 FIRST = {
     'timm Swin': ['qkv'],
     'mmseg Swin': ['qkv'],
     'timm EfficientNet': ['re:blocks.[1-9].*conv_pw'],
+    'timm MobileNet': ['re:blocks.[1-4].*conv_pw'],
+    'timm Swin V2': ['qkv', 'proj'],
+    'timm ViT': ['qkv', 'proj'],
+    'timm ConvNeXt': ['reduction'],
+    'mmseg MiT': ['sr'],
+    'mmseg ResNet': ['conv1', 'conv2'],
 }
 TASKS = ('semseg', 'depth', 'normals')
 
@@ -39,4 +71,14 @@ def tiny(family: str, method: dict | None = None, tasks=TASKS, **options) -> Ada
         dict(cfg=method, targets=FIRST[family]),
         dict(cfg=method, targets=MLP[family], lanes=lanes),
     ]
-    return AdapterBackbone(TINY[family], plugins=plugins, tasks=tasks, **options)
+    backbone = AdapterBackbone(TINY[family], plugins=plugins, tasks=tasks, **options)
+    wake(backbone.network)
+    return backbone
+
+
+def wake(network) -> None:
+    """Let every branch count: Swin V2 starts its last norms, ConvNeXt its scales near 0."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(('norm1.weight', 'norm2.weight', 'gamma')):
+                parameter.fill_(1)

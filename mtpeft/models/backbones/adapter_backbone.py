@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -174,10 +174,17 @@ class AdapterBackbone(BaseModule):
             if not stage.lane_block:
                 continue
             block = self.network.get_submodule(stage.lane_block)
-            lane = LaneBlock(block, self.tasks, self.family.run_block, strategy)
+            copied = self._modified_in_place(block)
+            lane = LaneBlock(block, self.tasks, self.family.run_block, strategy, copied)
             if lane.task_layers:
                 lanes[stage.lane_block] = lane
         return lanes
+
+    def _modified_in_place(self, block: nn.Module) -> list[str]:
+        ending = self.family.modified_in_place
+        if ending is None:
+            return []
+        return [n for n, _ in block.named_modules() if re.fullmatch(rf'(?:.*\.)?(?:{ending})', n)]
 
     def init_weights(self) -> None:
         """Load the pretrained weights and let adapters start from them.
@@ -220,6 +227,10 @@ class AdapterBackbone(BaseModule):
                 block = self.network.get_submodule(name)
                 x = self._call(lambda x, block=block: self.family.run_block(block, x), x)
         streams = [x] if lanes is None else [x, *lanes.unbind(0)]
+        if stage.end is not None:
+            end = self.network.get_submodule(stage.end)
+            streams = [end(s) for s in streams]
+            x = streams[0]
         if stage.merge is None:
             return x, self._normed(stage, streams)
         merge = self.network.get_submodule(stage.merge)

@@ -51,6 +51,6 @@ def _fixed(architecture: str) -> dict[str, Any]:
     module = model_entrypoint(architecture).__module__
     options = {'num_classes': 0}
     for family in FAMILIES:
-        if module in getattr(family, 'timm_modules', ()):
+        if module in family.timm_modules:
             options.update(family.build_options)
     return options

@@ -5,7 +5,8 @@ import timm
 import torch
 from helpers.adapter_grid import label, methods, stir
 from helpers.backbones import MLP, TASKS, TINY, tiny
-from mmseg.models.backbones import SwinTransformer
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS as MMSEG
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtpeft.models.backbones import AdapterBackbone
@@ -16,7 +17,8 @@ over_methods = pytest.mark.parametrize('method', methods(), ids=label)
 
 
 def linear_only(family, method):
-    return method.get('mode') == 'addition' and family == 'timm EfficientNet'
+    convolutions = ('timm EfficientNet', 'timm MobileNet', 'mmseg MiT', 'mmseg ResNet')
+    return method.get('mode') == 'addition' and family in convolutions
 
 
 def picture(size=(64, 96), batch=1):
@@ -26,12 +28,15 @@ def picture(size=(64, 96), batch=1):
 def plain(family):
     """The stock network and its function to levels, built and run by its own library."""
     cfg = {k: v for k, v in TINY[family].items() if k != 'type'}
-    if family == 'mmseg Swin':
-        network = SwinTransformer(**cfg)
+    if family.startswith('mmseg'):
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            network = MMSEG.build(TINY[family])
         return network, network
     name = TINY[family]['type'].removeprefix('timm.')
-    if family == 'timm Swin':
+    if 'Swin' in family:
         cfg.update(img_size=SIDE)
+    elif 'ViT' in family:
+        cfg.update(dynamic_img_size=True)
     network = timm.create_model(name, num_classes=0, **cfg)
     return network, lambda x: network.forward_intermediates(x, intermediates_only=True)[-4:]
 
@@ -144,7 +149,7 @@ def test_any_number_and_order_of_tasks(family, count):
     assert list(a) == names and list(b) == names[::-1]
     torch.testing.assert_close(a, {name: b[name] for name in names}, rtol=1e-5, atol=1e-5)
     if count > 1:
-        assert not torch.allclose(a['task0'][0], a['task1'][0])
+        assert not torch.allclose(a['task0'][-1], a['task1'][-1])
 
 
 @families
@@ -153,8 +158,9 @@ def test_any_size_and_the_declared_shapes(family, size):
     model = tiny(family).eval()
     levels = model(picture(size))['depth']
     assert [x.shape[1] for x in levels] == list(model.out_channels)
+    patch = model.family.patch_size
     for level, stride in zip(levels, model.strides, strict=True):
-        expected = tuple(-(-s // stride) for s in size)
+        expected = tuple(-(-(-(-s // patch) * patch) // stride) for s in size)
         assert tuple(level.shape[-2:]) == expected
 
 
@@ -176,15 +182,15 @@ def test_checkpointing_changes_nothing(family):
 
 
 @families
-def test_bf16_autocast_is_close(family):
+def test_bf16_autocast_is_that_of_a_plain_loop(family):
     model = tiny(family).eval()
-    with torch.no_grad():
-        exact = model(picture())
-        with torch.autocast('cpu', torch.bfloat16):
-            rough = model(picture())
+    looped = tiny(family, lane_strategy='loop').eval()
+    looped.load_state_dict(model.state_dict())
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        ours, theirs = model(picture()), looped(picture())
     for task in TASKS:
-        for a, b in zip(rough[task], exact[task], strict=True):
-            assert (a.float() - b).norm() < 0.05 * b.norm()
+        for a, b in zip(ours[task], theirs[task], strict=True):
+            assert (a.float() - b.float()).norm() < 0.02 * b.float().norm()
 
 
 def test_batchnorm_of_the_base_keeps_its_statistics():
@@ -242,11 +248,11 @@ def test_wrong_names_are_named():
 
 
 def test_unlisted_family_has_shared_adapters_only():
-    cfg = dict(type='mmseg.ResNet', depth=18, base_channels=8, stem_channels=8)
-    plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['conv1'])]
+    cfg = dict(type='timm.regnetx_002')
+    plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['conv1.conv'])]
     model = AdapterBackbone(cfg, plugins=plugins, tasks=TASKS).eval()
     levels = model(picture())
-    assert [x.shape[1] for x in levels['depth']] == list(model.out_channels) == [8, 16, 32, 64]
+    assert [x.shape[1] for x in levels['depth']] == list(model.out_channels) == [24, 56, 152, 368]
     with pytest.raises(ValueError, match='no family table.*timm Swin'):
         AdapterBackbone(cfg, plugins=[{**plugins[0], 'lanes': 'task'}], tasks=TASKS)
 

@@ -4,11 +4,19 @@ from torch import nn
 
 from mtpeft.models.backbones.families.base import Family, Stage
 from mtpeft.models.backbones.families.generic import GenericFamily
+from mtpeft.models.backbones.families.mmseg_mit import MMSegMiT
+from mtpeft.models.backbones.families.mmseg_resnet import MMSegResNet
 from mtpeft.models.backbones.families.mmseg_swin import MMSegSwin
+from mtpeft.models.backbones.families.timm_convnext import TimmConvNeXt
 from mtpeft.models.backbones.families.timm_efficientnet import TimmEfficientNet
 from mtpeft.models.backbones.families.timm_swin import TimmSwin
+from mtpeft.models.backbones.families.timm_swin_v2 import TimmSwinV2
+from mtpeft.models.backbones.families.timm_vit import TimmViT
 
-FAMILIES: list[type[Family]] = [TimmSwin, MMSegSwin, TimmEfficientNet]
+FAMILIES: list[type[Family]] = [
+    TimmSwin, TimmSwinV2, TimmViT, TimmConvNeXt, TimmEfficientNet,
+    MMSegSwin, MMSegMiT, MMSegResNet,
+]  # fmt: skip
 
 
 def family_of(network: nn.Module) -> Family:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ class Stage:
         merged_channels: Channels after it.
         stride: Stride of the map before the merging.
         out_norm: Name of a norm for the un-merged output, ``None`` where there is none.
+        end: Name of a module that every stream passes after the last block (a stage's norm).
     """
 
     blocks: Sequence[str]
@@ -28,6 +30,7 @@ class Stage:
     merged_channels: int
     stride: int
     out_norm: str | None = None
+    end: str | None = None
 
 
 class Family:
@@ -46,6 +49,9 @@ class Family:
         may_be_absent: Prefixes of parameters that pretrained weights need not have.
         unread: Prefixes of modules whose output the features never read (final norm,
             classifier).
+        modified_in_place: Regular expression for the end of the names of layers whose output the
+            network changes in place, so that it has to be copied to be remembered.
+        timm_modules: timm modules whose models are built with ``build_options``.
     """
 
     name = ''
@@ -53,6 +59,9 @@ class Family:
     roles: dict[str, str] = {}
     groups: dict[str, str] = {}
     unread: tuple[str, ...] = ()
+    modified_in_place: str | None = None
+    timm_modules: tuple[str, ...] = ()
+    build_options: dict[str, Any] = {}
     may_be_absent: tuple[str, ...] = ()
 
     def __init__(self, network: nn.Module) -> None:

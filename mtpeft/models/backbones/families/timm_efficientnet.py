@@ -1,28 +1,33 @@
-"""timm's EfficientNet family."""
+"""timm's EfficientNet and MobileNet families."""
 
 from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.base import Family, Stage, measure
 
 
 class TimmEfficientNet(Family):
-    """EfficientNet (Lite and relatives) of timm: lane blocks are the last at strides 4 to 32.
+    """EfficientNet and MobileNet of timm: lane blocks are the last at strides 4 to 32.
 
     BatchNorm inside a lane uses its frozen running statistics.
     """
 
-    name = 'timm EfficientNet'
-    roles = {'expand': r'conv_pw', 'project': r'conv_pwl', 'stem': r'conv_stem'}
+    name = 'timm EfficientNet and MobileNet'
+    roles = {
+        'expand': r'conv_pw|pw_exp\.conv',
+        # a bare convolution as last block (MobileNet V3) counts as a projection
+        'project': r'conv_pwl|pw_proj\.conv|blocks\.\d+\.\d+\.conv',
+    }
     groups = {
-        'block_norms': r'(.*\.)?bn\d?\.(weight|bias)',
+        'block_norms': r'(.*\.)?bn\d?\w*\.(weight|bias)',
         'stem': r'conv_stem\..*',
     }
-    unread = ('conv_head.', 'bn2.', 'classifier.')
+    unread = ('conv_head.', 'bn2.', 'norm_head.', 'classifier.')
 
     @staticmethod
     def serves(network: nn.Module) -> bool:
-        return isinstance(network, EfficientNet)
+        return isinstance(network, (EfficientNet, MobileNetV3))
 
     def make_stages(self, network: nn.Module) -> list[Stage]:
         maps = measure(network, self._block_maps)

@@ -31,7 +31,7 @@ class TimmSwin(Family):
     unread = ('norm.', 'head.')
 
     timm_modules = ('timm.models.swin_transformer',)
-    #: passed to timm so that any picture size is taken and windows keep their size
+    # any picture size is taken, and windows keep their size
     build_options = dict(strict_img_size=False, always_partition=True)
 
     @staticmethod
