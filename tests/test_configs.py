@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 LEAVES = sorted(
     str(Path(p).relative_to(ROOT))
     for p in glob.glob(str(ROOT / 'configs/*/*.py'))
-    if '_base_' not in p
+    if '_base_' not in p and '/suites/' not in p
 )
 FOLDERS = {str(Path(p).parent): p for p in LEAVES}
 

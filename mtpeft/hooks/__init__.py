@@ -3,6 +3,7 @@
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
+from mtpeft.hooks.result_hook import ResultHook
 from mtpeft.hooks.resumed_validation_hook import ResumedValidationHook
 from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
 from mtpeft.hooks.summary_hook import SummaryHook
@@ -11,5 +12,6 @@ from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
     'AdapterCheckpointHook', 'CheckpointGuardHook', 'PredictionGridHook', 'ReproducibleEpochHook',
-    'ResumedValidationHook', 'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
+    'ResultHook', 'ResumedValidationHook', 'SavePredictionsHook', 'SummaryHook',
+    'SyncNormStatsHook',
 ]  # fmt: skip

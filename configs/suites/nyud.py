@@ -1,0 +1,25 @@
+# Every method on NYUDv2 with EfficientNet-Lite2; size, epochs and batch are those of the configs.
+data = 'NYUDv2'
+seeds = [0]
+entries = (
+    [
+        dict(
+            label=f'single_task_{task}',
+            config=f'../single_task/{task}_efficientnet-lite2_nyud.py',
+            role='single_task',
+        )
+        for task in ('semseg', 'depth', 'normals')
+    ]
+    + [
+        dict(label=label, config=f'../{label}/{label}_efficientnet-lite2_nyud.py')
+        for label in ('full_finetune', 'decoders_only', 'lora', 'mtlora')
+    ]
+    + [
+        # what the pretrained weights are worth
+        dict(
+            label='decoders_only_random',
+            config='../decoders_only/decoders_only_efficientnet-lite2_nyud.py',
+            cfg_options={'model.backbone.backbone.pretrained': False},
+        )
+    ]
+)

@@ -1,0 +1,22 @@
+# MTLoRA's protocol on PASCAL-Context with Swin-T; recipe: configs/_base_/schedules/mtlora_300e.py.
+data = 'PASCAL-Context'
+seeds = [0]
+entries = [
+    dict(
+        label=f'single_task_{task}',
+        config=f'../single_task/{task}_swin-t_pascal.py',
+        role='single_task',
+    )
+    for task in ('semseg', 'human_parts', 'sal', 'normals')
+] + [
+    dict(label=label, config=f'../{folder}/{label}_swin-t_pascal.py')
+    for folder, label in (
+        ('full_finetune', 'full_finetune'),
+        ('decoders_only', 'decoders_only'),
+        ('lora', 'lora'),
+        ('mtlora', 'mtlora-r16'),
+        ('mtlora', 'mtlora-r32'),
+        ('mtlora', 'mtlora-r64'),
+        ('mtlora', 'mtlora-plus-r64'),
+    )
+]

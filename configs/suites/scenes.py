@@ -1,0 +1,20 @@
+# Every method on the embedded scenes, with the recipe of configs/_base_/schedules/scenes_short.py.
+data = 'ScenesMT'
+seeds = [0]
+entries = [
+    dict(
+        label=f'single_task_{task}',
+        config=f'../single_task/{task}_swin-pico_scenes.py',
+        role='single_task',
+    )
+    for task in ('semseg', 'human_parts', 'sal', 'normals', 'depth', 'edge')
+] + [
+    dict(label=label, config=f'../{folder}/{label}_swin-pico_scenes.py')
+    for folder, label in (
+        ('full_finetune', 'full_finetune'),
+        ('decoders_only', 'decoders_only'),
+        ('lora', 'lora'),
+        ('mtlora', 'mtlora'),
+        ('mtlora', 'mtlora-plus'),
+    )
+]

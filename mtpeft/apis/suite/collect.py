@@ -1,0 +1,109 @@
+"""What is there of a suite's runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtpeft.apis.suite import recipe
+from mtpeft.apis.suite.folder import RunFolder
+from mtpeft.apis.suite.suite import Entry, Suite
+
+
+@dataclass(frozen=True)
+class Run:
+    """One entry with one seed.
+
+    Attributes:
+        status: ``'finished'``; ``'failed'`` (its last attempt); ``'unfinished'`` (started, and
+            stopped or still running); ``'missing'`` (not started); ``'changed'`` (made with
+            another recipe, so its result does not count); ``'broken'`` (its config is no config).
+        result: What :class:`mtpeft.hooks.ResultHook` wrote, where ``status`` is ``'finished'``.
+        reason: Why there is no result; empty where it is finished.
+        resolved: All options of the run, ``None`` where ``status`` is ``'broken'``.
+    """
+
+    entry: Entry
+    seed: int
+    folder: RunFolder
+    status: str
+    result: dict | None = None
+    reason: str = ''
+    resolved: Mapping[str, Any] | None = None
+
+    @property
+    def recipe(self) -> dict:
+        """What is noted in the run's folder before it starts."""
+        return dict(
+            recipe=recipe.fingerprint(self.resolved), label=self.entry.label,
+            config=self.entry.config, role=self.entry.role,
+            cfg_options=dict(self.entry.cfg_options), seed=self.seed, resolved=self.resolved,
+        )  # fmt: skip
+
+
+def collect(suite: Suite, work_dir: str | Path) -> list[Run]:
+    """The state of every run: entry by entry, seed by seed.
+
+    Entries that an earlier call added (configs beside those of the suite) are found by their
+    folders in ``work_dir`` and come last.
+    """
+    entries = [*suite.entries, *_added(suite, Path(work_dir))]
+    runs = []
+    for entry in entries:
+        try:
+            resolved, reason = recipe.resolve(entry.config, run_options(suite, entry)), ''
+        # a config is code: anything can happen
+        except Exception as error:
+            resolved, reason = None, one_line(f'{type(error).__name__}: {error}')
+        for seed in suite.seeds:
+            folder = RunFolder(Path(work_dir) / entry.label / f'seed{seed}')
+            runs.append(_state(entry, seed, folder, resolved, reason))
+    return runs
+
+
+def run_options(suite: Suite, entry: Entry) -> dict[str, Any]:
+    """The options of one entry: those of the suite, then its own."""
+    return {**suite.cfg_options, **entry.cfg_options}
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """The beginning of a text, on one line."""
+    text = ' '.join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + '...'
+
+
+def _state(
+    entry: Entry, seed: int, folder: RunFolder, resolved: Mapping | None, reason: str
+) -> Run:  # fmt: skip
+    if resolved is None:
+        return Run(entry, seed, folder, 'broken', reason=reason)
+    noted, failure = folder.recipe(), folder.failure()
+
+    def state(status: str, why: str = '', result: dict | None = None) -> Run:
+        return Run(entry, seed, folder, status, result, why, resolved)
+
+    if noted is None:
+        return state('missing', 'not run yet')
+    result, last = folder.result(), folder.last_checkpoint()
+    if noted['recipe'] != recipe.fingerprint(resolved):
+        if result is None and last is None:
+            # such as an entry that failed at once and was then put right
+            return state('missing', 'not run yet')
+        return state('changed', recipe.difference(noted['resolved'], resolved))
+    if result is not None and result['recipe'] == noted['recipe']:
+        return state('finished', result=result)
+    if failure is not None:
+        return state('failed', failure['reason'])
+    return state('unfinished', f'goes on from {last}' if last else 'no checkpoint yet')
+
+
+def _added(suite: Suite, work_dir: Path) -> Sequence[Entry]:
+    known = {entry.label for entry in suite.entries}
+    added: dict[str, Entry] = {}
+    for file in sorted(work_dir.glob('*/seed*/recipe.json')):
+        label = file.parts[-3]
+        if label in known or label in added or '.old' in file.parts[-2]:
+            continue
+        noted = RunFolder(file.parent).recipe()
+        added[label] = Entry(label, noted['config'], noted['role'], noted['cfg_options'])
+    return list(added.values())

@@ -1,0 +1,107 @@
+"""The options a run is made with: as words of a command, as a fingerprint, and compared."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+#: Parts of a config that do not change the figures of a run.
+_NO_FIGURES = ('work_dir', 'log_level', 'visualizer', 'vis_backends', 'launcher', 'resume',
+               'default_hooks.logger', 'default_hooks.visualization')  # fmt: skip
+_LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+
+
+class ChangedRecipeError(RuntimeError):
+    """Runs in the work dir were made with other options than those asked for now."""
+
+
+def flatten(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Options by dotted key, from nested or dotted ones.
+
+    Example:
+        >>> flatten({'train_cfg': {'max_epochs': 2}, 'a.b': 1})
+        {'train_cfg.max_epochs': 2, 'a.b': 1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f'{prefix}{key}.'))
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """``KEY=VALUE`` as ``--cfg-options`` reads them.
+
+    Raises:
+        ValueError: a value that these words cannot say, such as a dict within a list.
+
+    Example:
+        >>> option_words({'train_cfg.max_epochs': 2, 'size': (32, 32)})
+        ['train_cfg.max_epochs=2', 'size=(32,32)']
+    """
+    words = []
+    for key, value in options.items():
+        text = _text(value)
+        if repr(DictAction._parse_iterable(text)) != repr(value):
+            raise ValueError(
+                f'Option {key}={value!r} cannot be said with --cfg-options. Change single values '
+                f"within it by their position (such as '{key}.0.key'), or write a config."
+            )
+        words.append(f'{key}={text}')
+    return words
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        left, right = '[]' if isinstance(value, list) else '()'
+        return left + ','.join(map(_text, value)) + right
+    return str(value)
+
+
+def resolve(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a run by dotted key, without those that do not change its figures.
+
+    Raises:
+        Exception: whatever reading the config raises.
+    """
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(dict(options))
+    flat = _leaves(cfg.to_dict())
+    return {key: value for key, value in flat.items() if _matters(key)}
+
+
+def fingerprint(resolved: Mapping[str, Any]) -> str:
+    """A short hash of what :func:`resolve` gives."""
+    text = json.dumps(resolved, sort_keys=True, default=str)
+    return 'sha256-' + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], limit: int = 6) -> str:
+    """What changed, such as ``'train_cfg.max_epochs: 8 -> 4'``."""
+    old, new = (json.loads(json.dumps(x, default=str)) for x in (old, new))
+    keys = [key for key in {**old, **new} if old.get(key, '-') != new.get(key, '-')]
+    shown = [f'{key}: {old.get(key, "-")!r} -> {new.get(key, "-")!r}' for key in keys[:limit]]
+    return '; '.join(shown) + (f'; and {len(keys) - limit} more' if len(keys) > limit else '')
+
+
+def _leaves(value: Any, prefix: str = '') -> dict[str, Any]:
+    """As :func:`flatten`, through lists that hold dicts too."""
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, Mapping) or not value:
+        return {prefix.rstrip('.'): value}
+    flat: dict[str, Any] = {}
+    for key, child in value.items():
+        flat.update(_leaves(child, f'{prefix}{key}.'))
+    return flat
+
+
+def _matters(key: str) -> bool:
+    if any(key == part or key.startswith(f'{part}.') for part in _NO_FIGURES):
+        return False
+    first, _, rest = key.partition('.')
+    return not (first.endswith('_dataloader') and rest in _LOADING)

@@ -1,0 +1,227 @@
+"""From the runs of a suite to one row a method."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mtpeft.apis.suite.collect import Run
+from mtpeft.apis.suite.suite import Entry
+from mtpeft.evaluation import delta_m
+
+SINGLE_TASK = 'single_task'
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Mean and standard deviation (of a sample, ``n - 1``) over seeds.
+
+    Example:
+        >>> Stat.of([1.0, 3.0])
+        Stat(mean=2.0, std=1.4142135623730951, number=2)
+    """
+
+    mean: float
+    std: float
+    number: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> 'Stat':
+        std = statistics.stdev(values) if len(values) > 1 else math.nan
+        return cls(statistics.fmean(values), std, len(values))
+
+
+@dataclass
+class Row:
+    """One method of the table.
+
+    Attributes:
+        metrics: By ``'<task>/<metric>'``.
+        delta_m: Over the seeds that the method and all single-task runs have in common.
+        delta_note: Why there is no Delta_m, or that it is of fewer seeds.
+        parameters: ``trainable``, ``without_decoder``, ``without_decoder_and_unused``; of the
+            single-task networks their sum.
+        seconds_per_step: Mean over seeds of each run's median; of the single-task networks the
+            sum of one step each.
+        peak_memory_mb: Largest of all runs.
+        seeds: Those that are finished.
+        problems: Label, seed and reason of every run without a result.
+    """
+
+    label: str
+    role: str
+    metrics: dict[str, Stat] = field(default_factory=dict)
+    delta_m: Stat | None = None
+    delta_note: str = ''
+    parameters: dict[str, int] = field(default_factory=dict)
+    seconds_per_step: float | None = None
+    peak_memory_mb: float | None = None
+    seeds: tuple[int, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows, and what they are about.
+
+    Attributes:
+        rows: The single-task networks together, then the methods.
+        headline: Of each task ``metric``, ``unit`` and ``lower_is_better``.
+        baselines: ``{task: {metric: mean over seeds}}`` of the single-task runs.
+    """
+
+    rows: list[Row]
+    headline: dict[str, dict]
+    baselines: dict[str, dict[str, float]]
+
+
+def summarise(runs: Sequence[Run]) -> Summary:
+    """One row a method from all runs of a suite.
+
+    Raises:
+        ValueError: runs judge a task by different headline metrics, or two single-task entries
+            are of one task.
+    """
+    headline = _headline(runs)
+    by_entry: dict[str, list[Run]] = {}
+    for run in runs:
+        by_entry.setdefault(run.entry.label, []).append(run)
+    single = [group for group in by_entry.values() if group[0].entry.role == SINGLE_TASK]
+    others = [group for group in by_entry.values() if group[0].entry.role != SINGLE_TASK]
+    singles = _single_values(single)
+    rows = [_method_row(group, headline, singles, single) for group in others]
+    if single:
+        rows.insert(0, _single_row(single))
+    baselines = {
+        task: {headline[task]['metric']: statistics.fmean(values.values())}
+        for task, values in singles.items()
+    }
+    return Summary(rows, headline, baselines)
+
+
+def _headline(runs: Sequence[Run]) -> dict[str, dict]:
+    known: dict[str, tuple[dict, Entry]] = {}
+    # the columns have the order of the runs with most tasks
+    for run in sorted(_finished(runs), key=lambda run: -len(run.result['headline'])):
+        for task, line in run.result['headline'].items():
+            kind = {key: line[key] for key in ('metric', 'unit', 'lower_is_better')}
+            first, entry = known.setdefault(task, (kind, run.entry))
+            if first != kind:
+                raise ValueError(
+                    f"Task '{task}' is judged by {first} in '{entry.label}' and by {kind} in "
+                    f"'{run.entry.label}'; there is no Delta_m of different figures."
+                )
+    return {task: kind for task, (kind, _) in known.items()}
+
+
+def _finished(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.status == 'finished']
+
+
+def _value(run: Run, task: str) -> float | None:
+    return run.result['headline'][task]['value'] if task in run.result['headline'] else None
+
+
+def _single_values(groups: Sequence[Sequence[Run]]) -> dict[str, dict[int, float]]:
+    """Headline of each task by seed."""
+    values: dict[str, dict[int, float]] = {}
+    owner: dict[str, str] = {}
+    for run in (run for group in groups for run in _finished(group)):
+        for task, line in run.result['headline'].items():
+            label = owner.setdefault(task, run.entry.label)
+            if label != run.entry.label:
+                raise ValueError(
+                    f"'{label}' and '{run.entry.label}' are both single-task entries of "
+                    f"'{task}'; Delta_m needs one."
+                )
+            if line['value'] is not None:
+                values.setdefault(task, {})[run.seed] = line['value']
+    return values
+
+
+def _base_row(label: str, role: str, runs: Sequence[Run]) -> Row:
+    finished = _finished(runs)
+    row = Row(label, role)
+    names = {name: None for run in finished for name in run.result['metrics']}
+    for name in names:
+        values = [run.result['metrics'].get(name) for run in finished]
+        values = [value for value in values if value is not None]
+        # mtl/ is over the baselines that the config names, not over those of the suite
+        if values and not name.startswith('mtl/'):
+            row.metrics[name] = Stat.of(values)
+    row.problems = [
+        f'{run.entry.label} seed {run.seed} {run.status}: {run.reason}'
+        for run in runs if run.status != 'finished'
+    ]  # fmt: skip
+    row.seeds = tuple(sorted({run.seed for run in finished}))
+    if finished:
+        row.peak_memory_mb = max(run.result['peak_memory_mb'] for run in finished)
+    return row
+
+
+def _single_row(groups: Sequence[Sequence[Run]]) -> Row:
+    row = _base_row(SINGLE_TASK, SINGLE_TASK, [run for group in groups for run in group])
+    finished = [_finished(group) for group in groups]
+    row.seeds = tuple(sorted(set.intersection(*({r.seed for r in runs} for runs in finished))))
+    if all(finished):
+        counts = [runs[0].result['parameters'] for runs in finished]
+        row.parameters = {key: sum(c[key] for c in counts) for key in _counts(counts[0])}
+        steps = [_seconds(runs) for runs in finished]
+        row.seconds_per_step = None if None in steps else sum(steps)
+        row.delta_m = Stat(0.0, math.nan, 1)
+        row.delta_note = 'by definition'
+    return row
+
+
+def _method_row(
+    runs: Sequence[Run], headline: Mapping[str, dict], singles: Mapping[str, Mapping[int, float]],
+    single: Sequence[Sequence[Run]],
+) -> Row:  # fmt: skip
+    entry, finished = runs[0].entry, _finished(runs)
+    row = _base_row(entry.label, entry.role, runs)
+    if finished:
+        row.parameters = _counts(finished[0].result['parameters'])
+        row.seconds_per_step = _seconds(finished)
+        row.delta_m, row.delta_note = _delta(finished, headline, singles, single)
+    return row
+
+
+def _counts(parameters: Mapping) -> dict[str, int]:
+    return {key: value for key, value in parameters.items() if isinstance(value, int)}
+
+
+def _seconds(runs: Sequence[Run]) -> float | None:
+    values = [run.result['seconds_per_step'] for run in runs]
+    values = [value for value in values if value is not None]
+    return statistics.fmean(values) if values else None
+
+
+def _delta(
+    finished: Sequence[Run], headline: Mapping[str, dict],
+    singles: Mapping[str, Mapping[int, float]], single: Sequence[Sequence[Run]],
+) -> tuple[Stat | None, str]:  # fmt: skip
+    """Delta_m of every seed over the baselines' mean, over the seeds that all have."""
+    if not single:
+        return None, 'the suite has no single-task entries'
+    tasks = list(finished[0].result['headline'])
+    lacking = [task for task in tasks if task not in singles]
+    if lacking:
+        return None, f'no single-task result of {", ".join(lacking)}'
+    without = [task for task in tasks if all(_value(run, task) is None for run in finished)]
+    if without:
+        return None, f'no (finite) result of {", ".join(without)}'
+    complete = {r.seed for r in finished if all(_value(r, task) is not None for task in tasks)}
+    seeds = complete.intersection(*(singles[task] for task in tasks))
+    if not seeds:
+        return None, 'the single-task runs were made with other seeds'
+    baselines = {task: statistics.fmean(singles[task][seed] for seed in seeds) for task in tasks}
+    lower = {task for task in tasks if headline[task]['lower_is_better']}
+    try:
+        gains = [
+            delta_m({task: _value(run, task) for task in tasks}, baselines, lower)
+            for run in finished if run.seed in seeds
+        ]  # fmt: skip
+    except ValueError as error:
+        return None, str(error)
+    fewer = seeds != {run.seed for run in finished}
+    return Stat.of(gains), f'of seeds {sorted(seeds)} only' if fewer else ''

@@ -1,0 +1,95 @@
+"""Compare methods under one recipe: run a suite, or what it still lacks, and write its table.
+
+Runs are made one after another. The same command goes on where an earlier one stopped, also within
+a run. Written to the work dir after every run: table.md, table.csv, delta_m.png (Delta_m against
+trainable parameters) and baselines.json (for the option baselines of MultiTaskEvaluator).
+Exit status: 1 if a run failed, 2 if nothing was run because the recipe changed.
+"""
+
+import argparse
+import dataclasses
+import os
+import shlex
+import signal
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mtpeft.apis.suite import ChangedRecipeError, SuiteRunner, collect, load_suite, write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--suite', required=True, help='name of a file in configs/suites, or path of one'
+    )
+    parser.add_argument(
+        'configs', nargs='*', metavar='CONFIG',
+        help='run only these: paths of configs (those beside the suite are added) or labels',
+    )  # fmt: skip
+    parser.add_argument('--work-dir', help='default: work_dirs/suites/<name of the suite>')
+    parser.add_argument('--seeds', nargs='+', type=int, help='default: those of the suite')
+    parser.add_argument('--collect', action='store_true', help='only collect what is there')
+    parser.add_argument('--dry-run', action='store_true', help='only print the commands')
+    parser.add_argument(
+        '--redo', action='store_true',
+        help='make runs again whose recipe changed; their old folders are kept as seed<k>.old<n>',
+    )  # fmt: skip
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+        help='change the recipe of all runs, e.g. train_dataloader.batch_size=8',
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    suite = load_suite(args.suite, ROOT / 'configs' / 'suites')
+    suite = dataclasses.replace(
+        suite,
+        cfg_options={**suite.cfg_options, **args.cfg_options},
+        seeds=tuple(args.seeds or suite.seeds),
+    )
+    suite, chosen = suite.with_configs(args.configs)
+    work_dir = Path(args.work_dir or Path('work_dirs') / 'suites' / suite.name)
+    runner = SuiteRunner(
+        suite, work_dir, os.path.relpath(ROOT / 'tools' / 'train.py'), redo=args.redo,
+        say=lambda text: print(text, flush=True),
+        after_run=lambda: write_report(suite, work_dir),
+    )  # fmt: skip
+    try:
+        if args.dry_run:
+            for run in runner.todo(chosen):
+                print(f'# {run.reason}' if run.status == 'broken'
+                      else shlex.join(runner.command(run)))  # fmt: skip
+            return 0
+        if not args.collect:
+            runner.run(chosen)
+    except ChangedRecipeError as error:
+        print(error)
+        return 2
+    except KeyboardInterrupt:
+        write_report(suite, work_dir)
+        print('Interrupted. The same command goes on from here.')
+        return 130
+    write_report(suite, work_dir)
+    print((work_dir / 'table.md').read_text().split('\n## Runs')[0])
+    print(f'Written to {work_dir}: ' + ', '.join(sorted(p.name for p in work_dir.glob('*.*'))))
+    failed = {'failed', 'broken'} if args.collect else {'failed', 'broken', 'unfinished'}
+    runs = [run for run in collect(suite, work_dir) if run.entry in chosen or args.collect]
+    return int(any(run.status in failed for run in runs))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == '__main__':
+    # a run gets the time to end well however this process is asked to stop
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    raise SystemExit(main())
