@@ -20,7 +20,7 @@ def version() -> str:
     return scope['__version__']
 
 
-EXTRAS = {name: requirements(name) for name in ('mm', 'test', 'docs', 'demo')}
+EXTRAS = {name: requirements(name) for name in ('mm', 'data', 'test', 'docs', 'demo')}
 EXTRAS['all'] = sorted({line for lines in EXTRAS.values() for line in lines})
 
 setup(

@@ -51,7 +51,12 @@ def read_mat(path: str | Path, key: str) -> np.ndarray:
     """
     from scipy.io import loadmat
 
-    content = _reading(path, loadmat)
+    def read(file: Path) -> dict[str, np.ndarray]:
+        # given a path, loadmat hides that there is no such file
+        with file.open('rb') as stream:
+            return loadmat(stream)
+
+    content = _reading(path, read)
     if key not in content:
         names = [name for name in content if not name.startswith('__')]
         raise DataFileError(f"{path}: has no variable '{key}'. " + hint(key, names))

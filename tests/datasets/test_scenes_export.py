@@ -141,7 +141,7 @@ def test_an_export_with_other_options_is_refused(nyud, capsys, layout, options):
 def test_a_folder_with_something_else_is_left_alone(tmp_path, capsys):
     (tmp_path / 'thesis.txt').write_text('draft')
     assert export(tmp_path, 'nyud') == 1
-    assert 'not an export of scenes' in capsys.readouterr().err
+    assert 'not an export by this tool' in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ['thesis.txt']
 
 

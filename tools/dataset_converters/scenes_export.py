@@ -9,16 +9,15 @@ A run that was stopped goes on where it was; a folder with anything else in it i
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from mmengine.utils import ProgressBar
 
+from mtpeft.datasets.export_folder import open_export_folder
 from mtpeft.datasets.scenes import TEXTURE_SETS, SceneSource
 from mtpeft.datasets.scenes.export import LAYOUTS, object_classes, write_picture, write_splits
 from mtpeft.datasets.scenes.source import renderer_digest
-from mtpeft.utils.atomic import write_atomically
 
 MARKER = 'scenes_export.json'
 
@@ -43,40 +42,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def open_folder(args: argparse.Namespace) -> None:
-    """Mark an empty folder as ours, or check that this very export was begun in it.
-
-    Raises:
-        FileExistsError: the folder holds something else.
-    """
+def export(args: argparse.Namespace) -> None:
     options = dict(
         layout=args.layout, size=list(args.size), seed=args.seed, texture_set=args.texture_set,
         supersample=args.supersample, renderer=renderer_digest(),
     )  # fmt: skip
-    marker = args.out / MARKER
-    if marker.is_file():
-        try:
-            found = json.loads(marker.read_text())
-        except ValueError:
-            found = {}
-        differing = [k for k in options if found.get(k) != options[k]]
-        if differing:
-            shown = ', '.join(f'{k}: {found.get(k)} there, {options[k]} asked' for k in differing)
-            raise FileExistsError(
-                f"'{args.out}' holds an export with other options ({shown}). Choose another "
-                'folder or remove it.'
-            )
-        return
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise FileExistsError(
-            f"'{args.out}' exists and is not an export of scenes (it has no {MARKER}). Choose "
-            'another folder: nothing is ever written into one with other data.'
-        )
-    write_atomically(json.dumps(options, indent=2).encode(), marker)
-
-
-def export(args: argparse.Namespace) -> None:
-    open_folder(args)
+    open_export_folder(args.out, MARKER, options)
     make_files = LAYOUTS[args.layout]
     bar = ProgressBar(args.train + args.val)
     for split, count, seed in (('train', args.train, args.seed), ('val', args.val, args.seed + 1)):
