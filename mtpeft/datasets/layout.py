@@ -4,16 +4,13 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from mtpeft.datasets.recognise import advice, fits
 from mtpeft.utils.suggest import hint
 
-MARKERS = {'PASCALContextMT': ('JPEGImages', 'ImageSets'), 'NYUDMT': ('images', 'gt_sets')}
+MARKERS = {
+    'PASCALContextMT': ('JPEGImages', 'ImageSets/Context'), 'NYUDMT': ('images', 'gt_sets')
+}  # fmt: skip
 """Folders by which a layout is known, by data set class."""
-
-_HELP = (
-    'docs/data_preparation.md says where the data comes from; '
-    'tools/dataset_converters/scenes_export.py writes a stand-in of the same layout.'
-)
-
 
 def check_root(name: str, root: Path, tree: str) -> None:
     """Check that ``root`` looks like the layout of the data set class ``name``.
@@ -26,27 +23,29 @@ def check_root(name: str, root: Path, tree: str) -> None:
     Raises:
         FileNotFoundError: the folder is missing, empty, or of another layout.
     """
+    if root.is_dir() and fits(root, MARKERS[name]):
+        return
     if not root.is_dir():
         problem = f"data_root='{root}' does not exist (looked from {Path.cwd()})."
     elif not any(root.iterdir()):
         problem = f"data_root='{root}' is empty."
-    elif all((root / marker).is_dir() for marker in MARKERS[name]):
-        return
     else:
         missing = [m for m in MARKERS[name] if not (root / m).is_dir()]
-        problem = f"data_root='{root}' has no folder {' and no '.join(missing)}. "
-        problem += _better_guess(name, root)
-    raise FileNotFoundError(f'{name}: {problem}\nExpected:\n{tree}\n{_HELP}')
+        problem = f"data_root='{root}' has no folder {' and no '.join(missing)}."
+    found = advice(name, root, MARKERS)
+    raise FileNotFoundError(
+        f'{name}: {problem}{" " * bool(found)}{found}\nExpected:\n{tree}\n{_help(name)}'
+    )
 
 
-def _better_guess(name: str, root: Path) -> str:
-    for other, markers in MARKERS.items():
-        if other != name and all((root / marker).is_dir() for marker in markers):
-            return f"It has the layout of {other}: use type='{other}'."
-    for child in sorted(root.iterdir()):
-        if all((child / marker).is_dir() for marker in MARKERS[name]):
-            return f"Did you mean data_root='{child}'?"
-    return ''
+def _help(name: str) -> str:
+    converters = ['scenes_export.py writes a stand-in of the same layout']
+    if name == 'NYUDMT':
+        converters.insert(0, "nyudv2.py builds it from NYU's original files")
+    return (
+        'docs/data_preparation.md says where the data comes from; in tools/dataset_converters, '
+        + '; '.join(converters) + '.'
+    )  # fmt: skip
 
 
 def read_split(path: Path) -> list[str]:

@@ -96,7 +96,7 @@ class NYUDMT(FolderDataset):
         if task.label_key == 'normals':
             return unit_vectors(read_array(path), path) * self.normals_signs
         if task.label_key == 'semseg':
-            return _shift_classes(whole_numbers(read_array(path), path), task, path)
+            return _shift_classes(read_array(path), task, path)
         return read_label(path, task)
 
     def _detect_unit(self, infos: list[dict], task: DenseTask) -> None:
@@ -151,9 +151,17 @@ def read_depth(path: Path) -> np.ndarray:
 
 
 def _shift_classes(stored: np.ndarray, task: DenseTask, path: Path) -> np.ndarray:
-    if stored.max(initial=0) > task.channels:
+    highest = stored.max(initial=0)
+    if highest > task.channels:
+        void = (
+            ' A copy that counts classes from 0 and ignores 255 is another format: store class + 1 '
+            'and 0.' if highest == 255 else ''
+        )  # fmt: skip
         raise DataFileError(
             f"{path}: expected 0 (ignored) or class + 1 up to {task.channels} for task "
-            f"'{task.name}', got {stored.max()}."
+            f"'{task.name}', got {highest:g}. Set num_classes of the task if the copy has more "
+            f'classes (tasks.{task.name}.num_classes; NYUD_MT has 40), or export the labels '
+            f'again.{void}'
         )
+    stored = whole_numbers(stored, path)
     return np.where(stored == 0, 255, stored.astype(np.int16) - 1).astype(np.uint8)

@@ -44,6 +44,69 @@ def test_the_folder_above_is_recognised(nyud_root):
         NYUDMT(tasks=['semseg'], data_root=nyud_root.parent)
 
 
+def refused(root, cls=NYUDMT):
+    with pytest.raises(FileNotFoundError) as caught:
+        cls(tasks=['semseg'], data_root=root)
+    text = str(caught.value)
+    assert str(root) in text and 'Expected:' in text and 'docs/data_preparation.md' in text
+    return text.split('Expected:')[0]
+
+
+def test_the_folder_below_and_beside_are_recognised(nyud_root, pascal_root):
+    for child in (nyud_root / 'images', nyud_root / 'no' / 'such'):
+        assert f"Did you mean data_root='{nyud_root}'" in refused(child)
+    assert f"data_root='{nyud_root}'" in refused(nyud_root.parent / 'NYU_MT')
+    folder = pascal_root / 'ImageSets' / 'Context'
+    assert f"data_root='{pascal_root}'" in refused(folder, PASCALContextMT)
+    assert 'Did you mean' not in refused(nyud_root.parent / 'quite_another_name')
+
+
+def test_the_original_files_of_nyu_name_the_converter(tmp_path):
+    (tmp_path / 'nyu_depth_v2_labeled.mat').write_bytes(b'')
+    text = refused(tmp_path)
+    command = f'nyudv2.py {tmp_path}/nyu_depth_v2_labeled.mat {tmp_path}/splits.mat data/NYUD_MT'
+    assert f'python tools/dataset_converters/{command}' in text
+    assert f'{tmp_path}/splits.mat is missing' in text
+    (tmp_path / 'splits.mat').write_bytes(b'')
+    text = refused(tmp_path)
+    assert command in text and 'is missing' not in text
+    assert command not in refused(tmp_path, PASCALContextMT)
+
+
+@pytest.mark.parametrize(
+    'folders, said',
+    [
+        (('train/image', 'train/label', 'train/depth', 'train/normal', 'val/image'),
+         'train/{depth,image,label,normal} of .npy files'),
+        (('train/rgb', 'train/label', 'train/depth', 'test/rgb'), 'train/{depth,label,rgb}'),
+        (('RGB', 'HHA', 'Label'), 'It has {HHA,Label,RGB}'),
+        (('image', 'label', 'depth'), '{depth,image,label}'),
+    ],
+)  # fmt: skip
+def test_copies_without_a_reader_are_named(tmp_path, folders, said):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+        np.save(tmp_path / folder / '0.npy', np.zeros(1))
+    text = refused(tmp_path)
+    for part in (said, 'no reader', 'dataset_converters/nyudv2.py', 'num_classes'):
+        assert part in text
+
+
+def test_what_is_none_of_these_is_listed(tmp_path):
+    (tmp_path / 'holiday').mkdir()
+    (tmp_path / 'notes.txt').write_text('')
+    assert 'It holds holiday/, notes.txt.' in refused(tmp_path)
+    (tmp_path / 'NYUD_MT.tgz').write_bytes(b'')
+    assert 'NYUD_MT.tgz: unpack it' in refused(tmp_path)
+
+
+def test_pascal_voc_itself_is_named(tmp_path):
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Segmentation', 'SegmentationClass'):
+        (tmp_path / 'VOC2012' / folder).mkdir(parents=True)
+    for root in (tmp_path, tmp_path / 'VOC2012'):
+        assert 'is PASCAL VOC itself' in refused(root, PASCALContextMT)
+
+
 @pytest.fixture
 def config(tmp_path, nyud_root):
     tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict(), edge=dict())

@@ -101,8 +101,9 @@ def test_normals_as_colours(nyud_root, write, said):
         ('normals/0001.npy', np.ones((*SHAPE, 3), np.int64), 'floating-point.*int64'),
         ('edge/0001.npy', np.full(SHAPE, 0.5), 'whole numbers'),
         ('edge/0001.npy', np.full(SHAPE, 2), r'2 classes.*\[2\]'),
-        ('segmentation/0001.png', np.full(SHAPE, 41, np.uint8), 'up to 40.*41'),
-        ('segmentation/0001.png', np.full(SHAPE, 255, np.uint8), 'up to 40.*255'),
+        ('segmentation/0001.png', np.full(SHAPE, 41, np.uint8), 'to 40.*41.*num_classes'),
+        ('segmentation/0001.png', np.full(SHAPE, 894, np.uint16), 'to 40.*894.*num_classes'),
+        ('segmentation/0001.png', np.full(SHAPE, 255, np.uint8), 'to 40.*255.*from 0 and ignores'),
         ('segmentation/0001.png', np.zeros((*SHAPE, 3), np.uint8), r'got \(12, 16, 3\)'),
     ],
 )
@@ -128,6 +129,12 @@ def test_a_pickled_array_is_never_executed(nyud_root, said):
     np.save(nyud_root / 'edge' / '0001.npy', np.array([{}], object), allow_pickle=True)
     with pytest.raises(DataFileError, match='edge/0001.npy: cannot be read.*pickle'):
         load(nyud_root)[0]
+
+
+def test_more_classes_are_a_setting(nyud_root, write, said):
+    write['png'](nyud_root / 'segmentation' / '0001.png', np.full(SHAPE, 41, np.uint8))
+    labels = load(nyud_root, tasks=dict(semseg=dict(num_classes=41)))[0]['labels']
+    assert (labels['semseg'] == 40).all()
 
 
 def test_a_split_that_names_missing_files_lists_them(nyud_root):
