@@ -1,0 +1,107 @@
+"""What pip is told: dependencies with reasons, extras, the version, the weights."""
+
+import re
+import runpy
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+
+import mtpeft
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / 'requirements').glob('*.txt'))
+LINES = [(path, line) for path in FILES for line in path.read_text().splitlines() if line.strip()]
+
+
+@pytest.fixture(scope='module')
+def options():
+    """The arguments of setup()."""
+    taken = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, 'setup', lambda **given: taken.update(given))
+        runpy.run_path(str(ROOT / 'setup.py'))
+    return taken
+
+
+def names(lines):
+    return {Requirement(line).name for line in lines}
+
+
+def listed(name):
+    """Names of the packages in a requirements file."""
+    text = (ROOT / 'requirements' / f'{name}.txt').read_text()
+    return set(re.findall(r'^[\w.-]+', text, flags=re.MULTILINE))
+
+
+def test_dependencies_are_those_of_the_requirements_files(options):
+    assert names(options['install_requires']) == listed('runtime') >= {'torch', 'timm', 'numpy'}
+    extras = options['extras_require']
+    assert set(extras) == {'mm', 'test', 'docs', 'demo', 'all'}
+    assert {path.stem for path in FILES} == {'runtime', *extras} - {'all'}
+    for extra in set(extras) - {'all'}:
+        assert names(extras[extra]) == listed(extra) != set()
+    assert set(extras['all']) == {line for extra in set(extras) - {'all'} for line in extras[extra]}
+
+
+@pytest.mark.parametrize(
+    ('path', 'line'), LINES, ids=[line.split('#')[0].strip() for _, line in LINES]
+)
+def test_bounds_are_lower_ones_and_have_a_reason(path, line):
+    requirement, _, reason = line.partition('#')
+    operators = [specifier.operator for specifier in Requirement(requirement).specifier]
+    assert operators == ['>='], f'{path.name}: {line}'
+    assert len(reason.split()) >= 2, f'{path.name}: {line} says no reason'
+
+
+def test_version(options):
+    assert options['version'] == mtpeft.__version__
+    assert re.fullmatch(r'\d+\.\d+\.\d+', mtpeft.__version__)
+    assert f'## {mtpeft.__version__} ' in (ROOT / 'CHANGELOG.md').read_text()
+
+
+def test_python_versions(options):
+    assert options['python_requires'] == '>=3.10'
+    minors = [c.rsplit('.', 1)[1] for c in options['classifiers'] if ':: 3.' in c]
+    assert minors == ['10', '11', '12', '13']
+
+
+def test_every_package_is_included(options):
+    inits = (ROOT / 'mtpeft').rglob('__init__.py')
+    assert {'.'.join(p.parent.relative_to(ROOT).parts) for p in inits} == set(options['packages'])
+
+
+def test_weights_that_configs_name_are_shipped(options):
+    named = {
+        name
+        for path in (ROOT / 'configs').rglob('*.py')
+        for name in re.findall(r"'mtpeft:([\w.-]+)'", path.read_text())
+    }
+    assert named
+    data = ROOT / 'mtpeft'
+    for name in named:
+        files = [p for p in (data / 'weights').glob('*') if p.stem == name or p.name == name]
+        assert files, f"no file in mtpeft/weights for 'mtpeft:{name}'"
+        for file in files:
+            path = file.relative_to(data).as_posix()
+            assert any(fnmatch(path, pattern) for pattern in options['package_data']['mtpeft'])
+
+
+@pytest.mark.parametrize('hidden', [('mmengine', 'mmcv', 'mmseg'), ('mmseg',)])
+def test_import_without_the_mm_packages_names_the_command(hidden):
+    code = (
+        'import importlib.util as util\n'
+        'find = util.find_spec\n'
+        f'util.find_spec = lambda n, *a: None if n.split(".")[0] in {hidden!r} else find(n, *a)\n'
+        'import mtpeft\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and 'ImportError' in done.stderr
+    assert f'mtpeft needs {", ".join(hidden)}, which' in done.stderr
+    assert 'pip install -e ".[mm]"' in done.stderr
