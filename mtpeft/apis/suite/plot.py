@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
 
 from mtpeft.apis.suite.summary import SINGLE_TASK, Row
@@ -20,7 +22,14 @@ _PLACES = [
 
 
 def plot_delta(rows: Sequence[Row], title: str) -> bytes:
-    """Draw the rows that have a Delta_m; a picture as PNG.
+    """The picture of :func:`draw_delta` as PNG."""
+    buffer = io.BytesIO()
+    draw_delta(rows, title).savefig(buffer, format='png')
+    return buffer.getvalue()
+
+
+def draw_delta(rows: Sequence[Row], title: str) -> Figure:
+    """Draw the rows that have a Delta_m.
 
     Parameters are on a logarithmic axis. The dashed line is the single-task networks; bars are
     the standard deviation over seeds.
@@ -42,13 +51,12 @@ def plot_delta(rows: Sequence[Row], title: str) -> bytes:
     axes.margins(0.18)
     axes.set(xlabel='trainable parameters (millions)', ylabel='Δm over single-task (%)',
              title=title)  # fmt: skip
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter('')
     axes.grid(True, which='major', color='0.92', zorder=0)
     _label(axes, [row.label for row in rows], points)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png')
-    return buffer.getvalue()
+    return figure
 
 
 def _label(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
@@ -66,20 +74,21 @@ def _label(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float
         )  # fmt: skip
         costs = []
         for number, place in enumerate(_PLACES):
-            _put(text, place)
-            box = text.get_window_extent()
+            box = _put(text, place)
             outside = box.width * box.height - _overlap(box, page)
             costs.append((sum(_overlap(box, other) for other in taken) + outside, number))
         # a little overlap is as bad as much of it, but rounding is none
         best = min((round(cost), number) for cost, number in costs)[1]
-        _put(text, _PLACES[best])
-        taken.append(text.get_window_extent())
+        taken.append(_put(text, _PLACES[best]))
 
 
-def _put(text, place: tuple[float, float]) -> None:
+def _put(text: Annotation, place: tuple[float, float]) -> Bbox:
+    """Move a label; where it then is, without its line."""
     text.xyann = place
     text.set_ha('left' if place[0] > 1 else 'right' if place[0] < -1 else 'center')
     text.set_va('bottom' if place[1] > 1 else 'top' if place[1] < -1 else 'center')
+    text.update_positions(text.axes.figure.canvas.get_renderer())
+    return Text.get_window_extent(text)
 
 
 def _around(centre: Sequence[float], radius: float) -> Bbox:

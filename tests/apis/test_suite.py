@@ -1,0 +1,448 @@
+"""A suite goes on where it stopped, survives failures, and its table is right."""
+
+import contextlib
+import csv
+import importlib.util
+import itertools
+import json
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+from helpers.engine import CONFIG, ROOT, call_tool, tiny, train
+from helpers.suites import calls, make_suite, run, statuses
+from matplotlib.text import Text
+
+import mtpeft.apis.suite.run as suite_run
+from mtpeft.apis.suite import ChangedRecipeError, collect, load_suite, write_report
+from mtpeft.apis.suite.folder import BusyError, RunFolder
+from mtpeft.apis.suite.plot import draw_delta, plot_delta
+from mtpeft.apis.suite.recipe import flatten, option_words
+from mtpeft.apis.suite.run import SuiteRunner
+from mtpeft.apis.suite.summary import Row, Stat, summarise
+from mtpeft.evaluation import MultiTaskEvaluator
+from mtpeft.models import parameter_components
+from mtpeft.registry import MODELS
+from mtpeft.utils.checkpoint import safe_load
+
+FIGURES = dict(
+    semseg=dict(semseg=('mIoU', [40.0, 44.0], False)),
+    depth=dict(depth=('rmse', [1.0, 0.8], True)),
+    lora=dict(semseg=('mIoU', [42.0, 48.0], False), depth=('rmse', [0.9, 0.75], True)),
+)
+
+
+def test_a_failure_is_noted_and_the_suite_goes_on(tmp_path):
+    path = make_suite(tmp_path, FIGURES, depth='error', lora='kill', extra=['silent', 'missing'])
+    suite, said = load_suite(str(path)), []
+    run(suite, tmp_path, say=said.append)
+    assert statuses(suite, tmp_path) == dict(
+        semseg='finished', depth='failed', lora='failed', silent='failed', missing='broken'
+    )
+    reasons = {r.entry.label: r.reason for r in collect(suite, tmp_path / 'work')}
+    assert reasons['depth'] == "KeyError: 'no such role' (exit status 1)"
+    assert reasons['lora'].startswith('killed by SIGKILL')
+    assert reasons['silent'] == 'ended without a result: training'
+    assert 'missing.py' in reasons['missing']
+    assert 'KeyError' in (tmp_path / 'work/depth/seed0/log.txt').read_text()
+    write_report(suite, tmp_path / 'work')
+    text = (tmp_path / 'work/table.md').read_text()
+    assert "depth seed 0 failed: KeyError: 'no such role'" in text
+    assert sum('failed. ' in line for line in said) == 4
+
+
+def test_the_next_call_goes_on_where_the_first_stopped(tmp_path):
+    path = make_suite(tmp_path, FIGURES, lora='kill')
+    suite = load_suite(str(path))
+    run(suite, tmp_path)
+    assert statuses(suite, tmp_path)['lora'] == 'failed'
+    run(suite, tmp_path)
+    assert set(statuses(suite, tmp_path).values()) == {'finished'}
+    assert calls(tmp_path) == ['semseg 0 new', 'depth 0 new', 'lora 0 new', 'lora 0 resumed']
+    run(suite, tmp_path)
+    assert len(calls(tmp_path)) == 4
+
+
+def test_numbers_of_the_table_recomputed_by_hand(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, seeds=[0, 1])))
+    run(suite, tmp_path)
+    write_report(suite, tmp_path / 'work')
+    semseg, depth = (40.0 + 44.0) / 2, (1.0 + 0.8) / 2
+    gains = [((m - semseg) / semseg - (r - depth) / depth) / 2 * 100
+             for m, r in ((42.0, 0.9), (48.0, 0.75))]  # fmt: skip
+    with open(tmp_path / 'work/table.csv') as file:
+        single, lora = csv.DictReader(file)
+    assert (single['method'], lora['method']) == ('single_task', 'lora')
+    assert float(lora['delta_m']) == pytest.approx(sum(gains) / 2)
+    assert float(lora['delta_m std']) == pytest.approx(abs(gains[0] - gains[1]) / 2**0.5)
+    assert float(lora['semseg/mIoU']) == 45.0
+    assert float(lora['semseg/mIoU std']) == pytest.approx(18**0.5)
+    assert float(single['depth/rmse']) == pytest.approx(0.9)
+    assert lora['seeds'] == '0 1' and lora['problems'] == ''
+    # the networks of the single tasks together: sums, and the largest memory
+    assert [int(single[k]) for k in ('trainable', 'without_decoder_and_unused')] == [6000, 4000]
+    assert [int(lora[k]) for k in ('trainable', 'without_decoder_and_unused')] == [3000, 2000]
+    assert float(single['seconds_per_step']) == pytest.approx(0.3 + 0.3)
+    assert float(lora['seconds_per_step']) == pytest.approx(0.3)
+    assert float(lora['peak_memory_mb']) == 101.0
+    line = next(x for x in (tmp_path / 'work/table.md').read_text().splitlines() if 'lora' in x)
+    cells = [cell.strip() for cell in line.strip('|').split('|')]
+    assert cells[:3] == ['lora', '45.00 ± 4.24', '0.825 ± 0.106']
+    assert cells[3].startswith(f'{sum(gains) / 2:+.2f} ± ') and cells[4:6] == ['0.003', '0.002']
+
+
+def test_baselines_are_what_the_evaluator_reads(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, seeds=[0, 1])))
+    run(suite, tmp_path)
+    write_report(suite, tmp_path / 'work')
+    file = str(tmp_path / 'work/baselines.json')
+    evaluator = MultiTaskEvaluator(tasks=['semseg', 'depth'], baselines=file)
+    assert evaluator.baselines == dict(
+        semseg=dict(mIoU=42.0), depth=dict(rmse=pytest.approx(0.9))
+    )  # fmt: skip
+
+
+def test_delta_is_over_the_seeds_that_all_have(tmp_path):
+    path = make_suite(tmp_path, FIGURES)
+    run(load_suite(str(path)), tmp_path)
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, seeds=[0, 1])))
+    _, chosen = suite.with_configs(['lora'])
+    run(suite, tmp_path, chosen)
+    row = summarise(collect(suite, tmp_path / 'work')).rows[1]
+    assert row.seeds == (0, 1) and row.metrics['semseg/mIoU'].mean == 45.0
+    # (42 - 40) / 40 and (1 - .9) / 1, of seed 0
+    assert row.delta_m.mean == pytest.approx((5 + 10) / 2) and row.delta_m.number == 1
+    assert row.delta_note == 'of seeds [0] only'
+
+
+def test_no_delta_without_every_baseline(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, depth='error')))
+    run(suite, tmp_path)
+    row = write_report(suite, tmp_path / 'work').rows[1]
+    assert row.delta_m is None and row.delta_note == 'no single-task result of depth'
+    assert not (tmp_path / 'work/delta_m.png').exists()
+    assert list(json.loads((tmp_path / 'work/baselines.json').read_text())['baselines']) == [
+        'semseg'
+    ]
+
+
+def test_a_changed_recipe_is_refused_and_redone_only_on_demand(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES)))
+    run(suite, tmp_path)
+    config = tmp_path / 'lora.py'
+    config.write_text(config.read_text().replace('epochs = 1', 'epochs = 2'))
+    with pytest.raises(ChangedRecipeError, match=r'(?s)1 of the 3.*lora.*epochs: 1 -> 2.*--redo'):
+        run(suite, tmp_path)
+    assert len(calls(tmp_path)) == 3
+    # nor is the old result passed off as the new recipe's
+    rows = summarise(collect(suite, tmp_path / 'work')).rows
+    assert rows[1].seeds == () and 'changed' in rows[1].problems[0]
+    run(suite, tmp_path, redo=True)
+    assert calls(tmp_path)[3:] == ['lora 0 new']
+    assert (tmp_path / 'work/lora/seed0.old1/result.json').is_file()
+    assert set(statuses(suite, tmp_path).values()) == {'finished'}
+
+
+@pytest.mark.parametrize('line', ['log_level = "DEBUG"', 'val_dataloader = dict(num_workers=3)'])
+def test_what_changes_no_figure_is_no_change_of_recipe(tmp_path, line):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES)))
+    run(suite, tmp_path)
+    config = tmp_path / 'lora.py'
+    config.write_text(f'{config.read_text()}\n{line}\n')
+    run(suite, tmp_path)
+    assert len(calls(tmp_path)) == 3
+
+
+def test_an_entry_that_failed_at_once_may_be_put_right(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, lora='error')))
+    run(suite, tmp_path)
+    config = tmp_path / 'lora.py'
+    config.write_text(config.read_text().replace("'error'", "'ok'"))
+    run(suite, tmp_path)
+    assert statuses(suite, tmp_path)['lora'] == 'finished'
+
+
+def test_an_interruption_ends_the_run_and_leaves_it_resumable(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, lora='sleep')))
+    pid = tmp_path / 'work/lora/seed0/pid'
+
+    def interrupt():
+        for _ in range(600):
+            if pid.is_file() and pid.read_text():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(suite, tmp_path)
+    thread.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert statuses(suite, tmp_path)['lora'] == 'unfinished'
+    run(suite, tmp_path)
+    assert calls(tmp_path)[-1] == 'lora 0 resumed'
+    assert statuses(suite, tmp_path)['lora'] == 'finished'
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    suite, said = load_suite(str(make_suite(tmp_path, FIGURES))), []
+    folder = RunFolder(tmp_path / 'work/lora/seed0')
+    with folder.locked() as file:
+        child = subprocess.Popen(
+            [sys.executable, '-c', 'import time; time.sleep(60)'], pass_fds=[file.fileno()]
+        )
+        # as if this process were killed: the child's copy holds the folder
+        os.dup2(os.open(os.devnull, os.O_RDONLY), file.fileno())
+    try:
+        with pytest.raises(BusyError, match='Another process'), folder.locked(patience=0):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+    run(suite, tmp_path, say=said.append)
+    assert statuses(suite, tmp_path)['lora'] == 'finished'
+
+
+def test_configs_restrict_or_add(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES)))
+    same, chosen = suite.with_configs([str(tmp_path / 'lora.py'), 'depth'])
+    assert same == suite and [entry.label for entry in chosen] == ['lora', 'depth']
+    other = tmp_path / 'other.py'
+    other.write_text((tmp_path / 'lora.py').read_text())
+    more, chosen = suite.with_configs([str(other)])
+    assert [entry.label for entry in chosen] == ['other'] and len(more.entries) == 4
+    run(more, tmp_path, chosen)
+    assert calls(tmp_path) == ['other 0 new']
+    # found again without being named
+    assert statuses(suite, tmp_path)['other'] == 'finished'
+    with pytest.raises(FileNotFoundError, match="Did you mean 'lora'"):
+        suite.with_configs(['lorra'])
+
+
+@pytest.mark.parametrize(
+    ('text', 'match'),
+    [
+        ('entrys = []', "unknown name 'entrys'.*'entries'"),
+        ('entries = []', 'has no entries'),
+        ("entries = [dict(label='a')]", "lacks 'config'"),
+        ("entries = [dict(label='a/b', config='c.py')]", 'names a folder'),
+        ("entries = [dict(label='a', config='c.py', role='single')]", "'single_task'"),
+        ("entries = [dict(label='a', config='c.py', rol='x')]", "no option 'rol'.*'role'"),
+        ("entries = [dict(label='a', config='c.py')] * 2", 'occurs twice'),
+        ("entries = [dict(label='a', config='c.py')]\nseeds = [1, 1]", 'different seeds'),
+    ],
+)
+def test_a_wrong_suite_says_what_is_wrong(tmp_path, text, match):
+    file = tmp_path / 'wrong.py'
+    file.write_text(text)
+    with pytest.raises(ValueError, match=match):
+        load_suite(str(file))
+
+
+def test_suites_of_the_repository_name_configs():
+    folder = ROOT / 'configs' / 'suites'
+    for name in ('scenes', 'pascal'):
+        for entry in load_suite(name, folder).entries:
+            assert Path(entry.config).is_file(), entry
+    assert {e.role for e in load_suite('nyud', folder).entries} == {'single_task', 'method'}
+    with pytest.raises(FileNotFoundError, match="Did you mean 'scenes'"):
+        load_suite('scene', folder)
+
+
+def test_options_survive_the_command_line():
+    from mmengine.config import DictAction
+
+    options = flatten({'a': {'b': 1, 'c': {'d': [1.5, 'x']}}, 'e.0.f': (3, 4), 'g': None, 'h': ''})
+    parsed = {k: DictAction._parse_iterable(v)
+              for k, v in (word.split('=', 1) for word in option_words(options))}  # fmt: skip
+    assert parsed == {'a.b': 1, 'a.c.d': [1.5, 'x'], 'e.0.f': (3, 4), 'g': None, 'h': ''}
+    for value in ([dict(type='x')], 'two words', '12'):
+        with pytest.raises(ValueError, match='--cfg-options'):
+            option_words({'a': value})
+
+
+def test_plot_labels_stay_on_the_page_and_apart():
+    rows = [Row(f'method-{i}', 'method', delta_m=Stat(i / 10, 0.1 if i else math.nan, 2),
+                parameters=dict(trainable=10**6 + i * 10**4)) for i in range(5)]  # fmt: skip
+    rows += [Row('single_task', 'single_task', delta_m=Stat(0, math.nan, 1),
+                 parameters=dict(trainable=9 * 10**7)), Row('failed', 'method')]  # fmt: skip
+    figure = draw_delta(rows, 'title')
+    assert [text.get_text() for text in figure.axes[0].texts] == [r.label for r in rows[:-1]]
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    page = figure.axes[0].get_window_extent()
+    for box in boxes:
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    assert plot_delta(rows, 'title').startswith(b'\x89PNG')
+
+
+def compare(monkeypatch, capsys, *words, root=None):
+    """``main`` of tools/compare.py, with the fake tools/train.py in ``root``."""
+    spec = importlib.util.spec_from_file_location('compare', ROOT / 'tools' / 'compare.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.ROOT = root or ROOT
+    monkeypatch.setattr(sys, 'argv', ['compare.py', *map(str, words)])
+    return module.main(), capsys.readouterr().out
+
+
+def test_the_tool(tmp_path, monkeypatch, capsys):
+    suite = make_suite(tmp_path, FIGURES, lora='kill')
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').write_text((ROOT / 'tests/data/fake_train.py').read_text())
+    words = ('--suite', suite, '--work-dir', tmp_path / 'work')
+
+    def call(*more):
+        return compare(monkeypatch, capsys, *words, *more, root=tmp_path)
+
+    code, out = call('--dry-run')
+    assert code == 0 and out.count('tools/train.py') == 3 and not (tmp_path / 'work').exists()
+    code, out = call()
+    assert code == 1 and 'killed by SIGKILL' in out
+    code, out = call('--collect')
+    assert code == 1 and len(calls(tmp_path)) == 3
+    code, out = call('lora')
+    assert code == 0 and '| lora | 42.00 | 0.900 | +7.50 |' in out
+    assert {p.name for p in (tmp_path / 'work').glob('*.*')} >= {
+        'table.md', 'table.csv', 'delta_m.png', 'baselines.json'
+    }  # fmt: skip
+    code, out = call('--cfg-options', 'epochs=5')
+    assert code == 2 and 'epochs: 1 -> 5' in out
+
+
+# -- real runs ---------------------------------------------------------------------------------
+
+REAL = """
+_base_ = [{config!r}]
+train_cfg = dict(max_epochs=2)
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(vis_backends=vis_backends)
+custom_imports = dict(imports=['suite_kill_hook'])
+default_hooks = dict(kill=dict(type='KillOnceHook', active={active}))
+"""
+HOOK = """
+import os
+import signal
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+# the slow parts of a short run
+Runner._log_env = lambda self, env_cfg: None
+Config.pretty_text = property(lambda self: repr(self))
+
+
+@HOOKS.register_module()
+class KillOnceHook(Hook):
+    def __init__(self, active):
+        self.active = active
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if self.active and runner.iter == 4 and not runner._resume:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def call_here(command, log, lock, elsewhere=suite_run._call):
+    """Run tools/train.py in this process, which spares the imports, unless it is to be killed."""
+    if any('/cut/' in word for word in command):
+        return elsewhere(command, log, lock)
+    try:
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            call_tool(*command[1:])
+    except Exception:
+        traceback.print_exc(file=log)
+        return 1
+    return 0
+
+
+@pytest.fixture(scope='module')
+def real(tmp_path_factory):
+    """A suite of real runs: one whole, one killed and resumed, one with a bad option."""
+    folder = tmp_path_factory.mktemp('real')
+    (folder / 'suite_kill_hook.py').write_text(HOOK)
+    for name in ('whole', 'cut'):
+        text = REAL.format(config=str(CONFIG), active=name == 'cut')
+        (folder / f'{name}.py').write_text(text)
+    bad = {'model.backbone.train_also': ['block_norm']}
+    (folder / 'tiny.py').write_text(
+        "entries = [dict(label='whole', config='whole.py', role='single_task'),"
+        f"dict(label='bad', config='whole.py', cfg_options={bad!r}),"
+        "dict(label='cut', config='cut.py')]"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', f'{folder}:{ROOT}')
+        patch.setenv('OMP_NUM_THREADS', '1')
+        patch.syspath_prepend(str(folder))
+        patch.setattr(suite_run, '_call', call_here)
+        suite = load_suite(str(folder / 'tiny.py'))
+        runner = SuiteRunner(suite, folder / 'work', ROOT / 'tools' / 'train.py')
+        runner.run()
+        first = {r.entry.label: r for r in collect(suite, folder / 'work')}
+        runner.run([entry for entry in suite.entries if entry.label != 'bad'])
+        second = {r.entry.label: r for r in collect(suite, folder / 'work')}
+    return first, second
+
+
+def test_real_states(real):
+    first, second = real
+    assert [first[k].status for k in ('whole', 'bad', 'cut')] == ['finished', 'failed', 'failed']
+    assert 'block_norm' in first['bad'].reason and 'Error' in first['bad'].reason
+    assert first['cut'].reason.startswith('killed by SIGKILL')
+    assert second['cut'].status == 'finished'
+    assert second['whole'].result == first['whole'].result
+
+
+def test_killed_and_resumed_gives_the_numbers_of_an_uninterrupted_run(real):
+    _, second = real
+    whole, cut = second['whole'].result, second['cut'].result
+    assert whole['metrics'] == cut['metrics'] and len(whole['metrics']) >= 4
+    assert (whole['epochs'], whole['iterations']) == (cut['epochs'], cut['iterations']) == (2, 6)
+
+
+def test_the_result_says_what_the_logs_say(real):
+    run = real[1]['whole']
+    result, folder = run.result, run.folder.path
+    scalars = next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    logged = [json.loads(line) for line in scalars]
+    last = next(line for line in reversed(logged) if 'depth/rmse' in line)
+    for name, value in result['metrics'].items():
+        assert last[name] == pytest.approx(value), name
+    saved = safe_load(folder / 'epoch_2.pth')
+    times = saved['message_hub']['log_scalars']['train/time'].data[0]
+    assert len(times) == 6 and result['seconds_per_step'] == statistics.median(times)
+    assert result['seed'] == 0 and 50 < result['peak_memory_mb'] < 100_000
+    depth = result['headline']['depth']
+    assert (depth['metric'], depth['unit'], depth['lower_is_better']) == ('rmse', 'm', True)
+
+
+def test_the_result_counts_parameters_by_what_they_are_for(real):
+    counts = real[1]['whole'].result['parameters']
+    model = MODELS.build(tiny().model)
+    sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    backbone = sum(size for name, size in sizes.items() if name.startswith('backbone.'))
+    assert counts['trainable'] == sum(sizes.values())
+    assert counts['without_decoder'] == backbone
+    unused = parameter_components(model)['unused']
+    assert unused > 0 and counts['without_decoder_and_unused'] == backbone - unused
+
+
+def test_a_run_without_an_evaluation_of_its_last_epoch_gets_one(tmp_path):
+    cfg = tiny(train_cfg__max_epochs=1, train_cfg__val_begin=5)
+    cfg.default_hooks.result = dict(type='ResultHook', recipe='r')
+    train(cfg, tmp_path)
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['recipe'] == 'r' and result['epochs'] == 1 and 'depth/rmse' in result['metrics']
