@@ -1,4 +1,4 @@
-"""The parameter counts in the README are those of the configs."""
+"""Tables of the documentation say what the code says."""
 
 import re
 
@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
 from mtpeft.models import parameter_components
+from mtpeft.models.backbones import FAMILIES
 from mtpeft.registry import MODELS
 
 ROW = re.compile(r'^\| `(\S+\.py)`.*?\| (\d+\.\d+)M \|', re.MULTILINE)
@@ -27,3 +28,14 @@ def test_parameter_counts(pattern, millions):
 
 def test_the_table_was_found():
     assert len(ROWS) == 9
+
+
+def test_the_table_of_families():
+    text = (ROOT / 'docs' / 'concepts.md').read_text(encoding='utf-8')
+    table = text[text.index('| family |') :].split('\n\n')[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table]
+    found = {name: (roles.split(), groups.split()) for name, roles, groups in rows}
+    quoted = [
+        (f.name, *([f'`{n}`' for n in names] for names in (f.roles, f.groups))) for f in FAMILIES
+    ]
+    assert found == {name: (roles, groups) for name, roles, groups in quoted}
