@@ -159,9 +159,8 @@ def _shift_classes(stored: np.ndarray, task: DenseTask, path: Path) -> np.ndarra
         )  # fmt: skip
         raise DataFileError(
             f"{path}: expected 0 (ignored) or class + 1 up to {task.channels} for task "
-            f"'{task.name}', got {highest:g}. Set num_classes of the task if the copy has more "
-            f'classes (tasks.{task.name}.num_classes; NYUD_MT has 40), or export the labels '
-            f'again.{void}'
+            f"'{task.name}', got {highest:g}. Set num_classes in the config's tasks if the copy "
+            f'has more classes (NYUD_MT has 40), or export the labels again.{void}'
         )
     stored = whole_numbers(stored, path)
     return np.where(stored == 0, 255, stored.astype(np.int16) - 1).astype(np.uint8)
