@@ -1,10 +1,12 @@
 """What pip is told: dependencies with reasons, extras, the version, the weights."""
 
+import ast
 import re
 import runpy
 import subprocess
 import sys
 from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,31 @@ def test_bounds_are_lower_ones_and_have_a_reason(path, line):
     operators = [specifier.operator for specifier in Requirement(requirement).specifier]
     assert operators == ['>='], f'{path.name}: {line}'
     assert len(reason.split()) >= 2, f'{path.name}: {line} says no reason'
+
+
+def imported(path):
+    """Top-level names of the modules that a file imports, at whatever level of it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split('.')[0]
+
+
+def test_what_is_imported_is_required():
+    files = [p for folder in ('mtpeft', 'tools') for p in (ROOT / folder).rglob('*.py')]
+    foreign = {name for path in files for name in imported(path)}
+    foreign -= {*sys.stdlib_module_names, 'mtpeft'}
+    known = {name.lower() for extra in ('runtime', 'mm', 'data') for name in listed(extra)}
+    distributions = packages_distributions()
+    for name in foreign:
+        found = {d.lower() for d in distributions.get(name, [name])}
+        assert found & known, f'{name} ({found}) is imported and in no requirements file'
+
+
+def test_the_default_backends_are_installed_with_the_package():
+    runtime = (ROOT / 'configs/_base_/default_runtime.py').read_text()
+    assert ('TensorboardVisBackend' in runtime) <= ('tensorboard' in listed('runtime'))
 
 
 def test_version(options):
