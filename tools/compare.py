@@ -3,7 +3,7 @@
 Runs are made one after another. The same command goes on where an earlier one stopped, also within
 a run. Written to the work dir after every run: table.md, table.csv, delta_m.png (Delta_m against
 trainable parameters) and baselines.json (for the option baselines of MultiTaskEvaluator).
-Exit status: 1 if a run failed, 2 if nothing was run because the recipe changed.
+Exit status: 1 if a run failed or was left out, 2 if nothing was run because the recipe changed.
 """
 
 import argparse
@@ -33,7 +33,11 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--work-dir', help='default: work_dirs/suites/<name of the suite>')
     parser.add_argument('--seeds', nargs='+', type=int, help='default: those of the suite')
-    parser.add_argument('--collect', action='store_true', help='only collect what is there')
+    parser.add_argument(
+        '--collect', action='store_true',
+        help='run nothing, only write the table of what is there; runs made with other '
+             '--cfg-options than the ones given are left out of it',
+    )  # fmt: skip
     parser.add_argument('--dry-run', action='store_true', help='only print the commands')
     parser.add_argument(
         '--redo', action='store_true',
@@ -79,7 +83,10 @@ def main() -> int:
     write_report(suite, work_dir)
     print((work_dir / 'table.md').read_text().split('\n## Runs')[0])
     print(f'Written to {work_dir}: ' + ', '.join(sorted(p.name for p in work_dir.glob('*.*'))))
-    failed = {'failed', 'broken'} if args.collect else {'failed', 'broken', 'unfinished'}
+    # what is not run yet is no failure when collecting
+    failed = {'failed', 'broken', 'changed'} | (
+        set() if args.collect else {'missing', 'unfinished'}
+    )
     runs = [run for run in collect(suite, work_dir) if run.entry in chosen or args.collect]
     return int(any(run.status in failed for run in runs))
 

@@ -151,7 +151,14 @@ def test_a_changed_recipe_is_refused_and_redone_only_on_demand(tmp_path):
     assert set(statuses(suite, tmp_path).values()) == {'finished'}
 
 
-@pytest.mark.parametrize('line', ['log_level = "DEBUG"', 'val_dataloader = dict(num_workers=3)'])
+@pytest.mark.parametrize(
+    'line',
+    [
+        'log_level = "DEBUG"',
+        'val_dataloader = dict(num_workers=3)',
+        'val_evaluator = dict(baselines=dict(depth=0.5))',
+    ],
+)
 def test_what_changes_no_figure_is_no_change_of_recipe(tmp_path, line):
     suite = load_suite(str(make_suite(tmp_path, FIGURES)))
     run(suite, tmp_path)
@@ -211,6 +218,16 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
         child.wait()
     run(suite, tmp_path, say=said.append)
     assert statuses(suite, tmp_path)['lora'] == 'finished'
+
+
+def test_a_run_that_another_process_finished_is_not_made_again(tmp_path):
+    suite = load_suite(str(make_suite(tmp_path, FIGURES)))
+    runner = SuiteRunner(suite, tmp_path / 'work', ROOT / 'tests/data/fake_train.py')
+    before = runner.todo()
+    run(suite, tmp_path)
+    runner.todo = lambda entries: before
+    runner.run()
+    assert len(calls(tmp_path)) == 3 and set(statuses(suite, tmp_path).values()) == {'finished'}
 
 
 def test_configs_restrict_or_add(tmp_path):

@@ -7,9 +7,11 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-#: Parts of a config that do not change the figures of a run.
+#: Parts of a config that do not change the figures of a run. Delta_m is computed over the
+#: baselines of the suite, and a config may be given those after its runs are made.
 _NO_FIGURES = ('work_dir', 'log_level', 'visualizer', 'vis_backends', 'launcher', 'resume',
-               'default_hooks.logger', 'default_hooks.visualization')  # fmt: skip
+               'default_hooks.logger', 'default_hooks.visualization', 'baselines',
+               'val_evaluator.baselines', 'test_evaluator.baselines')  # fmt: skip
 _LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 
 

@@ -109,6 +109,10 @@ class SuiteRunner:
                 old = folder.move_away()
             self.say(f'{name}: the recipe changed ({run.reason}); the old run is now {old}')
         with folder.locked() as lock:
+            if _is_result(folder.result(), run):
+                self.say(f'{name}: another process finished it meanwhile.')
+                folder.forget_failure()
+                return
             folder.begin(run.recipe)
             start, began = folder.log.stat().st_size if folder.log.is_file() else 0, time.time()
             try:
@@ -124,12 +128,16 @@ class SuiteRunner:
                 print(f'$ {shlex.join(command)}', file=log, flush=True)
                 code = _call(command, log, lock.fileno())
             result = folder.result()
-            if code == 0 and result is not None and result['recipe'] == run.recipe['recipe']:
+            if code == 0 and _is_result(result, run):
                 self.say(f'{name}: finished in {_duration(time.time() - began)}. {brief(result)}')
                 return
             reason = failure_reason(code, _tail(folder.log, start))
             folder.fail(reason, returncode=code, log=str(folder.log))
             self.say(f'{name}: failed. {reason}')
+
+
+def _is_result(result: dict | None, run: Run) -> bool:
+    return result is not None and result['recipe'] == fingerprint(run.resolved)
 
 
 def brief(result: dict) -> str:
