@@ -13,11 +13,11 @@ from mtpeft.models.losses import (
     PixelCrossEntropyLoss,
 )
 from mtpeft.models.multi_task_model import MultiTaskModel
-from mtpeft.models.necks import ProjectionNeck
+from mtpeft.models.necks import ProjectionNeck, RescaleNeck
 
 __all__ = [
     'AdapterBackbone', 'BalancedBCELoss', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss',
     'MultiHeadDecoder', 'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss',
-    'PixelCrossEntropyLoss', 'ProjectionNeck', 'UncertaintyWeighting', 'decoder_components',
+    'PixelCrossEntropyLoss', 'ProjectionNeck', 'RescaleNeck', 'UncertaintyWeighting', 'decoder_components',
     'parameter_components',
 ]  # fmt: skip
