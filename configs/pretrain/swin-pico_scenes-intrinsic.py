@@ -87,8 +87,14 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', by_epoch=True, begin=1, T_max=epochs - 1, convert_to_iter_based=True),
-]  # fmt: skip
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=1,
+        T_max=epochs - 1,
+        convert_to_iter_based=True,
+    ),
+]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -1,7 +1,9 @@
 _base_ = '../full_finetune/full_finetune_swin-pico_scenes.py'
 
 # One full network for one task: the baseline of Delta_m.
-tasks = dict(_delete_=True, edge=dict(metric=dict(type='EdgeMetric', max_dist=0.015, thresholds=19)))
+tasks = dict(
+    _delete_=True, edge=dict(metric=dict(type='EdgeMetric', max_dist=0.015, thresholds=19))
+)
 model = dict(tasks=tasks)
 train_dataloader = dict(dataset=dict(tasks=tasks))
 val_dataloader = dict(dataset=dict(tasks=tasks))

@@ -7,9 +7,13 @@ from torch import Tensor
 
 from mtpeft.utils.suggest import hint
 
+def _next_stage(match: re.Match) -> str:
+    return f'backbone.layers.{int(match[1]) + 1}.downsample.'
+
+
 _RULES = (
     # patch merging: end of stage i there, start of stage i + 1 in timm
-    (r'^backbone\.layers\.(\d+)\.downsample\.', lambda m: f'backbone.layers.{int(m[1]) + 1}.downsample.'),
+    (r'^backbone\.layers\.(\d+)\.downsample\.', _next_stage),
     (r'^backbone\.', 'backbone.network.'),
     (r'\.linear\.(weight|bias)$', r'.\1'),
     (r'\.lora_shared_([AB])$', r'.adapter.\1'),
@@ -42,7 +46,7 @@ def mtlora_to_mtpeft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if not any('.lora_shared_A' in key or key.startswith('downsampler.') for key in state):
         raise ValueError(
-            "expected the state dict of a released MTLoRA model (keys such as "
+            'expected the state dict of a released MTLoRA model (keys such as '
             "'backbone.layers.0.blocks.0.attn.qkv.lora_shared_A'), got keys such as "
             f'{sorted(state)[:3]}.'
         )

@@ -123,7 +123,7 @@ class MultiTaskDataset(BaseDataset):
 
     def label_source(self, info: dict, task: DenseTask) -> str:
         """Where the label comes from, for messages: its file if it has one."""
-        return f"{info['img_path']} ({task.label_key})"
+        return f'{info["img_path"]} ({task.label_key})'
 
     # what it gives
 

@@ -12,6 +12,7 @@ MARKERS = {
 }  # fmt: skip
 """Folders by which a layout is known, by data set class."""
 
+
 def check_root(name: str, root: Path, tree: str) -> None:
     """Check that ``root`` looks like the layout of the data set class ``name``.
 
@@ -82,7 +83,5 @@ class FolderIndex:
         """Whether the file exists."""
         folder = path.parent
         if folder not in self._names:
-            self._names[folder] = (
-                frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
-            )
+            self._names[folder] = frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
         return path.name in self._names[folder]

@@ -158,7 +158,7 @@ def _shift_classes(stored: np.ndarray, task: DenseTask, path: Path) -> np.ndarra
             'and 0.' if highest == 255 else ''
         )  # fmt: skip
         raise DataFileError(
-            f"{path}: expected 0 (ignored) or class + 1 up to {task.channels} for task "
+            f'{path}: expected 0 (ignored) or class + 1 up to {task.channels} for task '
             f"'{task.name}', got {highest:g}. Set num_classes in the config's tasks if the copy "
             f'has more classes (NYUD_MT has 40), or export the labels again.{void}'
         )

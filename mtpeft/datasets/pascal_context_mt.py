@@ -127,8 +127,7 @@ class PASCALContextMT(FolderDataset):
             context = self._context(info)
             if context.shape != normals.shape[:2]:
                 raise DataFileError(
-                    f'{path}: the normals are {normals.shape[:2]}, the context map '
-                    f'{context.shape}.'
+                    f'{path}: the normals are {normals.shape[:2]}, the context map {context.shape}.'
                 )
             normals[~np.isin(context, self.normals_classes)] = 0
         return normals

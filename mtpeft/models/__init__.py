@@ -18,6 +18,6 @@ from mtpeft.models.necks import ProjectionNeck, RescaleNeck
 __all__ = [
     'AdapterBackbone', 'BalancedBCELoss', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss',
     'MultiHeadDecoder', 'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss',
-    'PixelCrossEntropyLoss', 'ProjectionNeck', 'RescaleNeck', 'UncertaintyWeighting', 'decoder_components',
-    'parameter_components',
+    'PixelCrossEntropyLoss', 'ProjectionNeck', 'RescaleNeck', 'UncertaintyWeighting',
+    'decoder_components', 'parameter_components',
 ]  # fmt: skip

@@ -24,5 +24,7 @@ def hint(word: str, valid: Iterable[str], limit: int = 12) -> str:
     text = f'Did you mean {" or ".join(map(repr, close))}? ' if close else ''
     if not names:
         return text + 'There are no valid names.'
-    shown = ', '.join(names[:limit]) + (f', ... ({len(names)} in all)' if len(names) > limit else '')
+    shown = ', '.join(names[:limit]) + (
+        f', ... ({len(names)} in all)' if len(names) > limit else ''
+    )
     return f'{text}Valid names: {shown}.'

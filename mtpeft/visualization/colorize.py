@@ -43,7 +43,7 @@ def colorize(
     axes = 2 if task.label_channels == 1 else 3
     if array.ndim != axes or (axes == 3 and array.shape[-1] != task.channels):
         raise ValueError(
-            f"Expected an array {'(H, W)' if axes == 2 else f'(H, W, {task.channels})'} for task "
+            f'Expected an array {"(H, W)" if axes == 2 else f"(H, W, {task.channels})"} for task '
             f"'{task.name}', got {array.shape}."
         )
     valid = task.valid(array, -1 if axes == 3 else None)

@@ -1,4 +1,4 @@
-"""Our checkpoints in a run of mmsegmentation's own pieces, with its tools' plain Runner and ours."""
+"""Our checkpoints in a run of mmsegmentation's own pieces, with a plain Runner and with ours."""
 
 import cv2
 import numpy as np

@@ -145,7 +145,7 @@ def convert(args: argparse.Namespace) -> None:
             write_splits(args.out, 'nyud', split, dict.fromkeys(names, []))
     known = np.count_nonzero(table)
     print(
-        f"\n{' + '.join(str(len(indices)) for indices in splits.values())} pictures in "
+        f'\n{" + ".join(str(len(indices)) for indices in splits.values())} pictures in '
         f"'{args.out}'; {known} of {len(table) - 1} names have a class."
     )
 

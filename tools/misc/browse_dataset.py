@@ -1,6 +1,6 @@
 """Draw samples of a data set after its transforms, one row a picture.
 
-    python tools/misc/browse_dataset.py CONFIG [--out DIR] [--number N] [--split train|val|test]
+python tools/misc/browse_dataset.py CONFIG [--out DIR] [--number N] [--split train|val|test]
 """
 
 import argparse

@@ -330,4 +330,3 @@ def _pad(x: Tensor, divisor: int) -> Tensor:
 
 def _pieces(names: Sequence[str]) -> set[str]:
     return {piece for name in names for piece in name.split('.') if not piece.isdigit()}
-

@@ -61,7 +61,9 @@ def adapter_table(backbone: 'AdapterBackbone') -> str:
         rows.append((name, f'{kind} {shape}', type(adapter).__name__, ranks, f'{number:,}'))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ['  '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    total = sum(p.numel() for la in backbone.adapter_layers().values() for p in la.adapter.parameters())
+    total = sum(
+        p.numel() for la in backbone.adapter_layers().values() for p in la.adapter.parameters()
+    )
     lanes = f', lanes: {", ".join(backbone.tasks)}' if backbone.lanes else ''
     lines.append(f'{len(rows) - 1} layers adapted, {total:,} parameters{lanes}')
     return 'Adapters\n' + '\n'.join(line.rstrip() for line in lines)

@@ -45,7 +45,11 @@ def test_timm_and_mmseg_agree(size):
 @pytest.mark.parametrize('which', [0, 1])
 def test_shift_follows_the_map(which):
     model = pair()[which]
-    for size, shifted in ((224, [True, True, True, False]), (448, [True] * 4), (56, [True] + [False] * 3)):
+    for size, shifted in (
+        (224, [True, True, True, False]),
+        (448, [True] * 4),
+        (56, [True] + [False] * 3),
+    ):
         model(torch.zeros(1, 3, size, size))
         for stage, expected in zip(model.family.stages, shifted, strict=True):
             block = model.network.get_submodule(stage.blocks[1])

@@ -31,7 +31,10 @@ def test_vit_with_a_pyramid_trains():
                 backbone=TINY['timm ViT'],
                 plugins=[dict(cfg=dict(type='LoRA', rank=2), targets=['fc1'], lanes='task')],
             ),
-            necks=[dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4)), dict(type='RescaleNeck')],
+            necks=[
+                dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4)),
+                dict(type='RescaleNeck'),
+            ],
             decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead')),
         )
     )
