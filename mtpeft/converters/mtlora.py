@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mtpeft.utils.suggest import hint
 
+
 def _next_stage(match: re.Match) -> str:
     return f'backbone.layers.{int(match[1]) + 1}.downsample.'
 
