@@ -14,7 +14,7 @@ train_pipeline = [dict(type='MTRandomFlip', prob=0.5), dict(type='PackMultiTaskI
 test_pipeline = [dict(type='PackMultiTaskInputs')]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

@@ -16,15 +16,15 @@ param_scheduler = [
     ),
     dict(
         type='CosineAnnealingLR',
-        T_max=7,
+        T_max=5,
         eta_min_ratio=1e-2,
         by_epoch=True,
         begin=1,
-        end=8,
+        end=6,
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=6)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+auto_scale_lr = dict(enable=False, base_batch_size=8)
