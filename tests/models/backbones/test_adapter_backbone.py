@@ -247,6 +247,15 @@ def test_wrong_names_are_named():
         AdapterBackbone(TINY['timm EfficientNet'], plugins=plugins)
 
 
+@families
+def test_a_role_that_a_family_lacks_names_those_it_has(family):
+    role = 'conv3' if 'conv3' not in MLP[family] else 'qkv'
+    plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=[role])]
+    roles = ', '.join(tiny(family).family.roles)
+    with pytest.raises(ValueError, match=f"'{role}' matches no layer.*Roles of .*: {roles}"):
+        AdapterBackbone(TINY[family], plugins=plugins)
+
+
 def test_unlisted_family_has_shared_adapters_only():
     cfg = dict(type='timm.regnetx_002')
     plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['conv1.conv'])]

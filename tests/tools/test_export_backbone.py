@@ -1,0 +1,36 @@
+"""A trained backbone, exported, is what another config names as pretrained."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from helpers.adapter_grid import stir
+from mmengine.config import Config
+
+from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools/model_converters/export_backbone.py'
+CONFIG = f"""
+_base_ = '{ROOT}/configs/lora/lora_swin-pico_scenes.py'
+model = dict(backbone=dict(backbone=dict(pretrained=False, embed_dim=8)))
+"""
+
+
+def test_exported_weights_equal_the_merged_trunk(tmp_path):
+    (tmp_path / 'config.py').write_text(CONFIG)
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    model = MODELS.build(cfg.model)
+    stir(model, 0.1)
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'model.pth')
+    out = tmp_path / 'out' / 'trunk.safetensors'
+    command = [sys.executable, TOOL, tmp_path / 'config.py', tmp_path / 'model.pth', out]
+    subprocess.run(command, check=True, capture_output=True)
+    plain = AdapterBackbone({**cfg.model.backbone.backbone, 'pretrained': str(out)})
+    plain.init_weights()
+    expected = model.backbone.merged_state_dict()
+    for name, value in plain.network.state_dict().items():
+        if not name.startswith(plain.family.unread):
+            assert torch.equal(value, expected[name]), name
