@@ -6,7 +6,8 @@ from torch import Tensor
 _ALIASES = {'semseg': 'sem_seg'}
 
 
-def _field(prefix: str, task: str) -> str:
+def field_name(prefix: str, task: str) -> str:
+    """Name of the field that holds a task's label (``'gt'``) or prediction (``'pred'``)."""
     return f'{prefix}_{_ALIASES.get(task, task)}'
 
 
@@ -53,10 +54,10 @@ class MultiTaskDataSample(BaseDataElement):
         return self._all('pred')
 
     def _set(self, prefix: str, task: str, data: Tensor) -> None:
-        self.set_field(PixelData(data=data), _field(prefix, task), dtype=PixelData)
+        self.set_field(PixelData(data=data), field_name(prefix, task), dtype=PixelData)
 
     def _get(self, prefix: str, task: str) -> Tensor | None:
-        pixels = self.get(_field(prefix, task))
+        pixels = self.get(field_name(prefix, task))
         return None if pixels is None else pixels.data
 
     def _all(self, prefix: str) -> dict[str, Tensor]:
@@ -64,5 +65,5 @@ class MultiTaskDataSample(BaseDataElement):
         start = f'{prefix}_'
         return {
             names.get(key[len(start):], key[len(start):]): self.get(key).data
-            for key in self.keys() if key.startswith(start)
+            for key in sorted(self.keys()) if key.startswith(start)
         }  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtpeft.evaluation.functional import pool
 from mtpeft.evaluation.functional.pooling import Statistics
-from mtpeft.structures.multi_task_data_sample import MultiTaskDataSample, _field
+from mtpeft.structures.multi_task_data_sample import MultiTaskDataSample, field_name
 from mtpeft.tasks import DenseTask, build_tasks
 
 # A picture without a label still takes its place in the results. Not None: MMEngine's
@@ -97,8 +97,8 @@ class DenseMetric(BaseMetric):
         where = f"Task '{name}', picture {_picture(sample)}"
         if pred is None:
             raise KeyError(
-                f"{where}: there is a label but no prediction '{_field('pred', name)}'. The model "
-                "must be built with this task, or the evaluator's tasks without it."
+                f"{where}: there is a label but no prediction '{field_name('pred', name)}'. "
+                "The model must be built with this task, or the evaluator's tasks without it."
             )
         label = label.to(pred.device)
         if pred.shape != label.shape:
@@ -125,7 +125,7 @@ class DenseMetric(BaseMetric):
 
 
 def _pixels(sample: dict | MultiTaskDataSample, prefix: str, task: str) -> Tensor | None:
-    pixels = sample.get(_field(prefix, task))
+    pixels = sample.get(field_name(prefix, task))
     if pixels is None:
         return None
     data = pixels['data'] if isinstance(pixels, Mapping) else pixels.data

@@ -1,0 +1,41 @@
+# NYUDv2, 795 / 654 pictures, at 144 x 192, for runs on a CPU. Single-task baselines at this size
+# are not measured yet: tools/compare.py --suite nyud measures its own.
+tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict())
+data_root = 'data/NYUD_MT'
+size = (144, 192)
+
+train_pipeline = [
+    dict(type='MTRandomFlip', prob=0.5),
+    dict(type='MTRandomScaleCrop', scales=(1, 1.2, 1.5)),
+    dict(type='MTResize', size=size),
+    dict(type='PackMultiTaskInputs'),
+]
+test_pipeline = [dict(type='MTResize', size=size), dict(type='PackMultiTaskInputs')]
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='NYUDMT', data_root=data_root, split='train', tasks=tasks, pipeline=train_pipeline
+    ),
+)
+val_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='NYUDMT',
+        data_root=data_root,
+        split='val',
+        tasks=tasks,
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='MultiTaskEvaluator', metrics=[], tasks=tasks, baselines=None)
+test_evaluator = val_evaluator
