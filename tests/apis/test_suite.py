@@ -352,14 +352,8 @@ HOOK = """
 import os
 import signal
 
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
-
-# the slow parts of a short run
-Runner._log_env = lambda self, env_cfg: None
-Config.pretty_text = property(lambda self: repr(self))
 
 
 @HOOKS.register_module()
