@@ -22,6 +22,17 @@ def _build(cfg: dict, registry: _Registry, default_args: dict | None = None) -> 
         KeyError: the type is not registered.
         TypeError: an option is unknown, or a required one is missing.
     """
+    check(cfg, registry, default_args)
+    return build_from_cfg(cfg, registry, default_args=default_args)
+
+
+def check(cfg: dict, registry: _Registry, default_args: dict | None = None) -> None:
+    """Refuse a config whose type or options ``registry`` does not know, without building it.
+
+    Raises:
+        KeyError: the type is not registered.
+        TypeError: an option is unknown.
+    """
     spec = {**(default_args or {}), **cfg}
     kind = spec.get('type')
     target = kind
@@ -36,7 +47,6 @@ def _build(cfg: dict, registry: _Registry, default_args: dict | None = None) -> 
                 + hint(kind.split('.')[-1], _names(registry))
             )
     _check_options(target, spec)
-    return build_from_cfg(cfg, registry, default_args=default_args)
 
 
 def _names(registry: _Registry) -> list[str]:

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from mtpeft.apis.preflight import check_config
 from mtpeft.optim.autocast_wrapper import bf16_supported
 from mtpeft.utils.checkpoint_schemes import use_safe_loading
 from mtpeft.utils.dist import check_launcher, init_distributed
@@ -47,6 +48,7 @@ def build_runner(
 
     Raises:
         ValueError: one of several processes of torchrun with ``launcher='none'``.
+        KeyError, TypeError: the config names an unknown type or option (with the nearest names).
         FileNotFoundError: ``resume`` names a file that does not exist.
 
     Example:
@@ -55,6 +57,7 @@ def build_runner(
         >>> build_runner(cfg, resume='auto').train()  # doctest: +SKIP
     """
     check_launcher(launcher)
+    check_config(cfg)
     use_safe_loading()
     cfg = copy.deepcopy(cfg)
     cfg.launcher = launcher
