@@ -123,7 +123,7 @@ class AdapterBackbone(BaseModule):
         parameters = {  # those with an effect: a final norm or a classifier has none
             name: parameter
             for name, parameter in self.network.named_parameters()
-            if not name.startswith(self.family.unread)
+            if not name.startswith(self._unread)
         }
         for parameter in parameters.values():
             parameter.requires_grad_(not self.freeze)
@@ -137,6 +137,12 @@ class AdapterBackbone(BaseModule):
                 )
             for name in hits:
                 parameters[name].requires_grad_(True)
+
+    @property
+    def _unread(self) -> tuple[str, ...]:
+        """Prefixes of modules that no level passes; norms of un-merged outputs where merged."""
+        norms = [f'{s.out_norm}.' for s in self.family.stages if s.out_norm]
+        return (*self.family.unread, *(norms if self.tap == 'post_merge' else ()))
 
     def _matches(self, name: str, pattern: str) -> bool:
         if pattern in self.family.groups:

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from helpers.adapter_grid import label, methods, stir
-from helpers.backbones import MLP, TASKS, TINY, tiny
+from helpers.backbones import MLP, TASKS, TINY, tiny, wake
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS as MMSEG
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -101,6 +101,16 @@ def test_gradient_reaches_all_that_trains_but_the_unused(family, method):
     }  # fmt: skip
     assert without == set(model.unused_parameter_names())
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+
+
+@families
+@pytest.mark.parametrize('tap', ['post_merge', 'pre_merge'])
+def test_a_network_trained_whole_has_no_parameter_without_effect(family, tap):
+    model = AdapterBackbone(TINY[family], tasks=TASKS, tap=tap, freeze=False).train()
+    wake(model.network)
+    levels = model(picture((224, 224), batch=2))
+    sum(level.square().mean() for level in levels['depth']).backward()
+    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 @families
