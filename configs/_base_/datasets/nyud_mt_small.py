@@ -1,8 +1,8 @@
-# NYUDv2, 795 / 654 pictures, at 144 x 192, for runs on a CPU. Single-task baselines at this size
+# NYUDv2, 795 / 654 pictures, at 96 x 128, for runs on a CPU. Single-task baselines at this size
 # are not measured yet: tools/compare.py --suite nyud measures its own.
 tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict())
 data_root = 'data/NYUD_MT'
-size = (144, 192)
+size = (96, 128)
 
 train_pipeline = [
     dict(type='MTRandomFlip', prob=0.5),
@@ -13,7 +13,7 @@ train_pipeline = [
 test_pipeline = [dict(type='MTResize', size=size), dict(type='PackMultiTaskInputs')]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
