@@ -6,8 +6,10 @@ from mtpeft.adapters.lanes import LaneBlock
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
+from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear', 'LaneBlock',
-    'LoRA', 'MTLoRA', 'NotMergeableError', 'adapt_layer', 'check_rank', 'inject',
+    'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError', 'adapt_layer', 'check_rank', 'inject',
+    'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

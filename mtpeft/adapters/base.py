@@ -69,7 +69,7 @@ class Adapter(nn.Module):
         Args:
             layer: The adapted layer.
             x: This task's input of the layer.
-            params: This task's slice of every task parameter, without the task axis.
+            params: This task's slice of what :meth:`lane_tensors` gives, without the task axis.
             memory: What :meth:`shared_and_memory` kept.
         """
         raise TypeError(f'{type(self).__name__} has no task lanes.')
@@ -101,6 +101,10 @@ class Adapter(nn.Module):
         """The stacked parameters ``(T, ...)`` of the lanes by name."""
         names = (name for names in self.task_parameters.values() for name in names)
         return {name: getattr(self, name) for name in names}
+
+    def lane_tensors(self) -> dict[str, Tensor]:
+        """What :meth:`lane` gets a slice of, ``(T, ...)`` by name; the parameters by default."""
+        return self.lane_parameters()
 
     def task_index(self, task: str) -> int:
         """Position of ``task`` on the task axis."""

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import Adapter, check_rank
+from mtpeft.adapters.base import NotMergeableError, check_rank
+from mtpeft.adapters.ranks import LowRankAdapter
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 
 
 @ADAPTERS.register_module()
-class LoRA(Adapter):
+class LoRA(LowRankAdapter):
     r"""Low-rank adaptation of a Linear or Conv2d layer (arXiv 2106.09685, equation 3).
 
     .. math:: y = W_0 x + b + s\, B A\, \mathrm{drop}(x)
@@ -71,12 +72,14 @@ class LoRA(Adapter):
         self.A = nn.Parameter(weight.new_empty(self.rank, *weight.shape[1:]))
         self.B = nn.Parameter(weight.new_empty(weight.shape[0], self.rank))
         self.shared_parameters = {'lora_shared': ['A', 'B']}
+        self.make_group('shared', dict(A=0, B=1))
 
     def _make_lanes(self, layer: nn.Module) -> None:
         weight, count = layer.weight, len(self.tasks)
         self.task_A = nn.Parameter(weight.new_empty(count, self.task_rank, *weight.shape[1:]))
         self.task_B = nn.Parameter(weight.new_empty(count, weight.shape[0], self.task_rank))
         self.task_parameters = {'lora_task': ['task_A', 'task_B']}
+        self.make_group('task', dict(task_A=0, task_B=1))
 
     def reset_parameters(self) -> None:
         """A uniform in +-1/sqrt(in), B zero."""
@@ -92,9 +95,13 @@ class LoRA(Adapter):
     def lane_reads_shared_input(self) -> bool:
         return self.frozen_input == 'shared'
 
+    def lane_tensors(self) -> dict[str, Tensor]:
+        return self.groups['task'].effective()
+
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
         frozen = layer.frozen(x)
-        out = frozen + self.scale * layer.low_rank(self.dropout(x), self.A, self.B)
+        a, b = self.groups['shared'].effective().values()
+        out = frozen + self.scale * layer.low_rank(self.dropout(x), a, b)
         return out, frozen if self.lane_reads_shared_input else None
 
     def lane(
@@ -104,12 +111,11 @@ class LoRA(Adapter):
         return frozen + self.scale * layer.low_rank(x, params['task_A'], params['task_B'])
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
-        if task is None:
-            a, b = self.A, self.B
-        else:
-            index = self.task_index(task)
-            a, b = self.task_A[index], self.task_B[index]
+        if task is not None and self.frozen_input == 'shared':
+            raise NotMergeableError(
+                f"The lane of '{task}' passes the shared stream's input through the frozen weight "
+                "(frozen_input='shared'); only the shared path can be merged. "
+                "frozen_input='task' has lanes that can."
+            )
+        a, b = self.factors(task)
         return self.scale * torch.tensordot(b, a, dims=1)
-
-    def ranks(self) -> dict[str, int]:
-        return {'shared': self.rank, **dict.fromkeys(self.tasks, self.task_rank)}

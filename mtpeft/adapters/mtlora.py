@@ -89,7 +89,7 @@ class MTLoRA(LoRA):
             out, _ = super().shared_and_memory(layer, x)
             return out, out
         # Outside a lane block no task has a stream of its own: every lane sees x.
-        slices = [{k: v[i] for k, v in self.lane_parameters().items()} for i in self._indices]
+        slices = [{k: v[i] for k, v in self.lane_tensors().items()} for i in self._indices]
         frozen = layer.frozen(x)
         lanes = [self.lane(layer, x, params, frozen) for params in slices]
         return self.shared_from_lanes(layer, x, lanes), frozen
@@ -102,18 +102,6 @@ class MTLoRA(LoRA):
         return layer.frozen(x) + self.norm(torch.stack(lanes).sum(0))
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
-        if task is not None:
-            raise NotMergeableError(
-                f"The lane of '{task}' passes the shared stream's input through the frozen weight "
-                '(MTLoRA); only the shared path can be merged. LoRA with frozen_input="task" has '
-                'lanes that can.'
-            )
-        if self.mode == 'addition':
+        if task is None and self.mode == 'addition':
             raise NotMergeableError("MTLoRA's mode 'addition' normalises its output: no merge.")
-        return super().delta_weight(layer)
-
-    def ranks(self) -> dict[str, int]:
-        ranks = super().ranks()
-        if self.mode == 'addition':
-            del ranks['shared']
-        return ranks
+        return super().delta_weight(layer, task)
