@@ -22,12 +22,22 @@ def parse_args() -> argparse.Namespace:
         '--show-dir', help='write a drawing of every picture (input, truth, prediction) there'
     )
     parser.add_argument(
+        '--no-input', action='store_true',
+        help='leave the photographs out of the drawings of --show-dir, e.g. to publish them',
+    )  # fmt: skip
+    parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
         help='change the config, e.g. test_dataloader.batch_size=2',
     )  # fmt: skip
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.no_input and not args.show_dir:
+        parser.error(
+            '--no-input is about the drawings of --show-dir, which is not given. For the grid in '
+            'the work dir: --cfg-options default_hooks.visualization.draw_input=False'
+        )
+    return args
 
 
 def main() -> None:
@@ -36,7 +46,9 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     if args.show_dir:
-        hook = dict(type='mtpeft.SavePredictionsHook', out_dir=args.show_dir)
+        hook = dict(
+            type='mtpeft.SavePredictionsHook', out_dir=args.show_dir, draw_input=not args.no_input
+        )
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     runner = build_runner(
         cfg, work_dir=args.work_dir, checkpoint=args.checkpoint, launcher=args.launcher

@@ -19,15 +19,17 @@ class SavePredictionsHook(Hook):
     Args:
         out_dir: Folder of the drawings, which are named by ``img_id``.
         height: Height of one picture in a drawing, in pixels.
+        draw_input: Draw the photograph too. ``False`` keeps it out, for data whose pictures must
+            not be passed on.
 
     Example:
         >>> SavePredictionsHook('out').out_dir
         PosixPath('out')
     """
 
-    def __init__(self, out_dir: str, height: int = 240) -> None:
+    def __init__(self, out_dir: str, height: int = 240, draw_input: bool = True) -> None:
         self.out_dir = Path(out_dir)
-        self.visualizer = MultiTaskVisualizer(height=height)
+        self.visualizer = MultiTaskVisualizer(height=height, draw_input=draw_input)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

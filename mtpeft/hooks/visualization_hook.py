@@ -25,6 +25,8 @@ class PredictionGridHook(Hook):
     Args:
         num_pictures: How many pictures, spread evenly over the data set.
         height: Height of one picture in the grid, in pixels.
+        draw_input: Draw the photograph too. ``False`` keeps it out of the grid, for data whose
+            pictures must not be passed on.
 
     Raises:
         ValueError: ``num_pictures`` is not positive.
@@ -36,11 +38,12 @@ class PredictionGridHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, num_pictures: int = 4, height: int = 160) -> None:
+    def __init__(self, num_pictures: int = 4, height: int = 160, draw_input: bool = True) -> None:
         if num_pictures < 1:
             raise ValueError(f'Expected num_pictures to be positive, got {num_pictures}.')
         self.num_pictures = num_pictures
         self.height = height
+        self.draw_input = draw_input
         self.last_grid: str | None = None
         self._start(0)
 
@@ -86,7 +89,7 @@ class PredictionGridHook(Hook):
     def _draw(self, runner: Runner, mode: str) -> None:
         if not self._images:
             return
-        visualizer = MultiTaskVisualizer(height=self.height)
+        visualizer = MultiTaskVisualizer(height=self.height, draw_input=self.draw_input)
         visualizer.tasks = unwrap(runner.model).tasks
         drawn = visualizer.draw_all(self._images, self._samples)
         step = runner.epoch if mode == 'val' else 0

@@ -24,6 +24,8 @@ class MultiTaskVisualizer(Visualizer):
         tasks: The tasks to draw. ``None``: set later, by the model (:class:`PredictionGridHook`
             does) or in ``tasks``.
         height: Height of one picture in the drawing, in pixels.
+        draw_input: Draw the input too. ``False`` leaves the photograph out, for data whose
+            pictures must not be passed on.
         **kwargs: Options of MMEngine's ``Visualizer``: ``vis_backends``, ``save_dir``, ...
 
     Example:
@@ -40,22 +42,25 @@ class MultiTaskVisualizer(Visualizer):
         name: str = 'visualizer',
         tasks: TaskSpec | None = None,
         height: int = 160,
+        draw_input: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
         self.tasks: dict[str, DenseTask] = build_tasks(tasks) if tasks else {}
         self.height = height
+        self.draw_input = draw_input
 
     def draw(self, image: np.ndarray, sample: MultiTaskDataSample) -> np.ndarray:
         """One picture with everything ``sample`` holds.
 
         Args:
-            image: ``(H, W, 3)`` uint8, RGB.
+            image: ``(H, W, 3)`` uint8, RGB; only its shape counts where ``draw_input`` is False.
             sample: Labels, predictions, or both.
 
         Returns:
             ``(H', W', 3)`` uint8, RGB: the input with the ground truth beside it, the predictions
-            in a second row where there is ground truth, else in the first.
+            in a second row where there is ground truth, else in the first. Without an input and
+            without anything in ``sample``, one white picture.
         """
         truth, pred = sample.gt, sample.pred
         size = self.height, max(48, round(self.height * image.shape[1] / image.shape[0]))
@@ -69,13 +74,12 @@ class MultiTaskVisualizer(Visualizer):
                 if name in data else cell(_blank(), size)
                 for name in self.tasks if name in truth or name in pred
             ]  # fmt: skip
-        first = cell(image, size, 'input')
-        if not truth:
-            return grid([[first, *shown['prediction']]])
-        if not pred:
-            return grid([[first, *shown['truth']]])
-        return grid([[first, *shown['truth']],
-                     [cell(_blank(), size), *shown['prediction']]])  # fmt: skip
+        rows = [row for row, data in ((shown['truth'], truth), (shown['prediction'], pred)) if data]
+        rows = rows or [[]]
+        if self.draw_input:
+            starts = [cell(image, size, 'input'), cell(_blank(), size)]
+            rows = [[start, *row] for start, row in zip(starts, rows, strict=False)]
+        return grid([row or [cell(_blank(), size)] for row in rows])
 
     def draw_all(self, images: list[np.ndarray], samples: list[MultiTaskDataSample]) -> np.ndarray:
         """Several pictures below each other."""

@@ -68,6 +68,39 @@ def test_the_same_pictures_every_time_and_in_a_test(run):
     assert hook.last_grid == str(folder / 'vis' / 'val_2.png')
 
 
+def test_no_photograph_reaches_a_grid_without_input(run, tmp_path):
+    _, folder = run
+    backends = [dict(type='LocalVisBackend')]
+    cfg = tiny(folder / 'base.pth', visualizer__vis_backends=backends,
+               default_hooks__visualization__draw_input=False, **SHORT)  # fmt: skip
+    train(cfg, tmp_path)
+    drawings = [tmp_path / 'vis' / 'val_2.png', *tmp_path.rglob('val_predictions_2.png')]
+    whole = cv2.imread(str(folder / 'vis' / 'val_2.png'))
+    assert len(drawings) == 2
+    for path in drawings:
+        drawn = cv2.imread(str(path))
+        assert drawn.shape == (whole.shape[0], whole.shape[1] - 52, 3)
+        np.testing.assert_array_equal(drawn[:50], whole[:50, 52:])  # the ground truth
+
+
+def test_drawings_of_a_test_without_input(run, tmp_path):
+    _, folder = run
+    cfg = tiny(folder / 'base.pth', **SHORT)
+    shapes = []
+    for draw_input in (True, False):
+        out = tmp_path / str(draw_input)
+        hook = dict(type='SavePredictionsHook', out_dir=str(out), height=32, draw_input=draw_input)
+        cfg.custom_hooks = [hook]
+        cfg.experiment_name = f'drawings{draw_input}'
+        last = str(folder / 'epoch_2.pth')
+        build_runner(cfg, work_dir=str(tmp_path / 'work'), checkpoint=last).test()
+        drawn = {path.name: cv2.imread(str(path)) for path in out.iterdir()}
+        assert len(drawn) == 3
+        shapes.append({name: picture.shape for name, picture in drawn.items()})
+    with_input, without = shapes
+    assert without == {name: (h, w - 52, 3) for name, (h, w, _) in with_input.items()}
+
+
 def test_first_and_last_words(run, tmp_path, monkeypatch):
     runner, folder = run
     lines = []

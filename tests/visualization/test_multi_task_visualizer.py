@@ -45,6 +45,28 @@ def test_rows_and_columns(visualizer, truth, pred, rows, columns):
     assert drawn.shape == (rows * (64 + 18 + 4), columns * (96 + 4), 3)
 
 
+@pytest.mark.parametrize(
+    'truth, pred, rows, columns',
+    [
+        (['sal'], ['sal'], 2, 1),
+        ([], ['sal', 'depth'], 1, 2),
+        (['depth'], [], 1, 1),
+        (['depth'], ['sal', 'depth', 'normals'], 2, 3),
+        ([], [], 1, 1),
+    ],
+)
+def test_without_the_photograph(visualizer, truth, pred, rows, columns):
+    made, colour = sample(truth, pred), np.uint8([12, 200, 99])
+    whole = visualizer.draw(np.full((64, 96, 3), colour), made)
+    visualizer.draw_input = False
+    drawn = visualizer.draw(np.full((64, 96, 3), colour), made)
+    assert drawn.shape == (rows * (64 + 18 + 4), columns * (96 + 4), 3)
+    assert (whole == colour).all(-1).sum() == 64 * 96
+    assert not (drawn == colour).all(-1).any()
+    if truth or pred:  # all the rest is as it was
+        np.testing.assert_array_equal(drawn, whole[:, 100:])
+
+
 def test_truth_and_prediction_of_depth_share_their_colours(visualizer):
     made = MultiTaskDataSample()
     made.set_gt('depth', torch.linspace(1, 3, 64 * 96).view(1, 64, 96))
