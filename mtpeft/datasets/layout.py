@@ -26,7 +26,9 @@ def check_root(name: str, root: Path, tree: str) -> None:
     """
     if root.is_dir() and fits(root, MARKERS[name]):
         return
-    if not root.is_dir():
+    if root.is_file():
+        problem = f"data_root='{root}' is a file, expected a folder."
+    elif not root.is_dir():
         problem = f"data_root='{root}' does not exist (looked from {Path.cwd()})."
     elif not any(root.iterdir()):
         problem = f"data_root='{root}' is empty."

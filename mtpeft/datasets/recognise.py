@@ -1,6 +1,6 @@
 """What a folder that is not the data set looks like instead, and what to do about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mtpeft.utils.suggest import nearest
@@ -29,9 +29,11 @@ def advice(name: str, root: Path, layouts: Markers) -> str:
 
     Args:
         name: A key of ``layouts``.
-        root: The folder, which may be missing.
+        root: The folder, which may be missing, or a file.
         layouts: Folders by which a layout is known, by data set class.
     """
+    if root.is_file():
+        return _nyu_files(name, root.parent) or _archive([root])
     if not root.is_dir():
         return _near(root, layouts[name])
     for other, markers in layouts.items():
@@ -40,13 +42,15 @@ def advice(name: str, root: Path, layouts: Markers) -> str:
     found = (
         _near(root, layouts[name])
         or _nyu_files(name, root)
-        or _archive(root)
+        or _archive(sorted(root.iterdir()))
         or _voc(name, root)
         or _other_copy(root)
     )
     if found:
         return found
     inside = sorted(path.name + '/' * path.is_dir() for path in root.iterdir())
+    if not inside:
+        return ''
     more = f', ... ({len(inside)} in all)' if len(inside) > 8 else ''
     return f'It holds {", ".join(inside[:8])}{more}.'
 
@@ -67,15 +71,15 @@ def _nyu_files(name: str, root: Path) -> str:
         return ''
     splits = root / 'splits.mat'
     text = (
-        "It holds NYU's original file, which has to be converted:\n    python "
+        f"{root / _NYU_FILE} is NYU's original file, which has to be converted:\n    python "
         f'tools/dataset_converters/nyudv2.py {root / _NYU_FILE} {splits} data/NYUD_MT'
     )
     return text if splits.is_file() else f'{text}\n{splits} is missing: get it as well.'
 
 
-def _archive(root: Path) -> str:
-    archives = [path for path in sorted(root.iterdir()) if path.name.endswith(_ARCHIVES)]
-    return f'It holds {archives[0].name}: unpack it first.' if archives else ''
+def _archive(files: Sequence[Path]) -> str:
+    archives = [path for path in files if path.name.endswith(_ARCHIVES)]
+    return f'{archives[0].name} is an archive: unpack it first.' if archives else ''
 
 
 def _voc(name: str, root: Path) -> str:

@@ -28,6 +28,7 @@ def test_a_missing_or_empty_root_says_what_belongs_there(tmp_path, cls, tree):
     for root, problem in ((tmp_path / 'nothing', 'does not exist'), (tmp_path, 'is empty')):
         with pytest.raises(FileNotFoundError) as caught:
             cls(tasks=['semseg'], data_root=root)
+        assert 'It holds' not in str(caught.value)
         for part in (problem, str(root), tree, 'docs/data_preparation.md', 'scenes_export.py'):
             assert part in str(caught.value)
 
@@ -71,6 +72,8 @@ def test_the_original_files_of_nyu_name_the_converter(tmp_path):
     text = refused(tmp_path)
     assert command in text and 'is missing' not in text
     assert command not in refused(tmp_path, PASCALContextMT)
+    text = refused(tmp_path / 'nyu_depth_v2_labeled.mat')
+    assert command in text and 'is a file, expected a folder' in text
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,8 @@ def test_what_is_none_of_these_is_listed(tmp_path):
     (tmp_path / 'notes.txt').write_text('')
     assert 'It holds holiday/, notes.txt.' in refused(tmp_path)
     (tmp_path / 'NYUD_MT.tgz').write_bytes(b'')
-    assert 'NYUD_MT.tgz: unpack it' in refused(tmp_path)
+    for root in (tmp_path, tmp_path / 'NYUD_MT.tgz'):
+        assert 'NYUD_MT.tgz is an archive: unpack it' in refused(root)
 
 
 def test_pascal_voc_itself_is_named(tmp_path):
@@ -152,8 +156,22 @@ def test_check_dataset_without_data_or_loader(tool, config, capsys):
     option = 'train_dataloader.dataset.data_root=nowhere'
     assert tool('check_dataset').main([config, '--cfg-options', option]) == 1
     assert tool('check_dataset').main([config, '--split', 'val']) == 1
+    assert tool('check_dataset').main(['no/such/config.py']) == 1
     text = capsys.readouterr().out
-    assert 'does not exist' in text and 'no val_dataloader' in text
+    assert 'does not exist' in text and 'no val_dataloader' in text and 'no/such/config.py' in text
+
+
+def test_browse_dataset_without_data_loader_or_config(tool, config, tmp_path, capsys):
+    browse, out = tool('browse_dataset').main, ['--out', str(tmp_path / 'drawn')]
+    option = 'train_dataloader.dataset.data_root=nowhere'
+    assert browse([config, *out, '--cfg-options', option]) == 1
+    assert browse([config, *out, '--split', 'val']) == 1
+    assert browse(['no/such/config.py', *out]) == 1
+    assert browse([config, *out, '--cfg-options', 'train_dataloader.dataset.split=trian']) == 1
+    text = capsys.readouterr().out
+    for part in ('does not exist', 'no val_dataloader', 'no/such/config.py', "mean 'train'"):
+        assert part in text
+    assert not (tmp_path / 'drawn').exists()
 
 
 def test_browse_dataset_draws_every_task(tool, config, tmp_path, nyud_root):

@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from mtpeft.datasets import MultiTaskDataset
+from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.registry import DATASETS
 from mtpeft.visualization.colorize import colorize
 
@@ -20,16 +20,17 @@ _CAPTION = 20
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write ``DIR/NUMBER_ID.png`` for the first pictures of the config's data set."""
+    """Write ``DIR/NUMBER_ID.png`` for the first pictures of the config's data set.
+
+    Returns:
+        The exit status: 1 if the data set cannot be built.
+    """
     options = parse_args(args)
-    config = Config.fromfile(options.config)
-    if options.cfg_options:
-        config.merge_from_dict(options.cfg_options)
-    init_default_scope(config.get('default_scope', 'mtpeft'))
-    loader = config.get(f'{options.split}_dataloader')
-    if loader is None:
-        raise SystemExit(f'The config has no {options.split}_dataloader.')
-    dataset = DATASETS.build(loader['dataset'])
+    try:
+        dataset = build_dataset(options)
+    except (DataFileError, OSError, KeyError, TypeError, ValueError) as error:
+        print(f'ERROR {error}')
+        return 1
     dataset.set_epoch(options.epoch)
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,17 @@ def main(args: list[str] | None = None) -> int:
             raise OSError(f'{path}: cannot be written.')
         print(path)
     return 0
+
+
+def build_dataset(options: argparse.Namespace) -> MultiTaskDataset:
+    """The data set of a config's ``{split}_dataloader``."""
+    config = Config.fromfile(options.config)
+    config.merge_from_dict(options.cfg_options or {})
+    init_default_scope(config.get('default_scope', 'mtpeft'))
+    loader = config.get(f'{options.split}_dataloader')
+    if loader is None:
+        raise ValueError(f'The config has no {options.split}_dataloader.')
+    return DATASETS.build(loader['dataset'])
 
 
 def parse_args(args: list[str] | None) -> argparse.Namespace:

@@ -78,13 +78,12 @@ def main(args: list[str] | None = None) -> int:
         The exit status: 1 if anything is missing or broken.
     """
     options = parse_args(args)
-    config = Config.fromfile(options.config)
-    if options.cfg_options:
-        config.merge_from_dict(options.cfg_options)
-    init_default_scope(config.get('default_scope', 'mtpeft'))
     try:
+        config = Config.fromfile(options.config)
+        config.merge_from_dict(options.cfg_options or {})
+        init_default_scope(config.get('default_scope', 'mtpeft'))
         dataset = build_dataset(config, options.split)
-    except (DataFileError, OSError, ValueError) as error:
+    except (DataFileError, OSError, KeyError, TypeError, ValueError) as error:
         print(f'ERROR {error}')
         return 1
     return check(dataset, options.limit)
