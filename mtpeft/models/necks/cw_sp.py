@@ -1,0 +1,110 @@
+"""CW-SP, the channelwise spectral filter of FAAR."""
+
+from collections.abc import Sequence
+
+from mmengine.model import ModuleDict, ModuleList
+
+from mtpeft.models.necks.spectral_filter import FullFilter, RadialFilter, SpectralFilter
+from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
+from mtpeft.registry import MODELS
+from mtpeft.tasks import TaskSpec
+from mtpeft.utils.suggest import hint
+
+
+@MODELS.register_module()
+class ChannelwiseSpectralFilter(SpectralNeck):
+    r"""CW-SP: a learnt gain a task, level, channel and radial band (FAAR, arXiv 2603.20403).
+
+    .. math::
+        y = \mathcal{F}^{-1}\big((1 + \delta_{b(u, v), c})\, \mathcal{F}(x)\big), \qquad
+        x \leftarrow x + \alpha\, (s_c\, y + t_c)
+
+    With the orthonormal transform of real signals, the bin
+    ``b = min(floor(bins * radius), bins - 1)`` of a frequency (radius 0 is the mean, 1 the Nyquist
+    frequency and all beyond), delta ~ N(0, ``std``^2), s = 1, t = 0. So the start is close to the
+    gain 1 + ``alpha``, not to the identity. Weight decay pulls delta to 0, an even gain.
+
+    ``x`` is ``(B, C, H, W)`` of any height and width, odd ones too. Parameters are named
+    ``filters.<task>.<level>.delta``, ``.scale``, ``.shift`` and ``.alpha`` (``filters.shared...``
+    without tasks).
+
+    Args:
+        in_channels: Widths of the levels, from the backbone where the model builds the neck.
+        tasks: The model's tasks. ``None``: one stream, a tuple in and a tuple out, as mmseg's
+            models expect of a neck.
+        filter: ``'radial'``: one weight a radial bin and channel. ``'full'``: one a frequency and
+            channel; features of another size read it at their own frequencies, interpolated.
+        bins: Number of radial bins.
+        base_sizes: For ``filter='full'``: height and width at which each level's weights are
+            kept, such as ``((56, 56), (28, 28), (14, 14), (7, 7))``.
+        alpha: Start of alpha.
+        std: Standard deviation of delta at the start.
+        init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
+
+    Raises:
+        ValueError: ``filter`` is unknown; ``bins`` is not a positive integer; ``std`` is negative;
+            ``base_sizes`` is missing, not wanted, or not one height and width a level.
+
+    Example:
+        >>> import torch
+        >>> neck = ChannelwiseSpectralFilter((8, 16), tasks=['depth', 'normals'])
+        >>> levels = (torch.rand(1, 8, 7, 5), torch.rand(1, 16, 4, 3))
+        >>> [tuple(level.shape) for level in neck(levels)['depth']]
+        [(1, 8, 7, 5), (1, 16, 4, 3)]
+        >>> sum(p.numel() for p in neck.parameters()) == 2 * (16 * 24 + 2 * 24 + 2)
+        True
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        tasks: TaskSpec | None = None,
+        filter: str = 'radial',
+        bins: int = 16,
+        base_sizes: Sequence[tuple[int, int]] | None = None,
+        alpha: float = 0.6,
+        std: float = 0.02,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(in_channels, tasks, init_cfg)
+        if filter not in ('radial', 'full'):
+            raise ValueError(f"filter='{filter}' is unknown. " + hint(filter, ('radial', 'full')))
+        if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+            raise ValueError(f'Expected `bins` to be a positive integer, got {bins!r}.')
+        if std < 0:
+            raise ValueError(f'Expected `std` to be at least 0, got {std}.')
+        _check_base_sizes(filter, base_sizes, len(self.out_channels))
+
+        def build(level: int, channels: int) -> SpectralFilter:
+            if filter == 'full':
+                return FullFilter(channels, tuple(base_sizes[level]), alpha, std)
+            return RadialFilter(channels, bins, alpha, std)
+
+        self.filters = ModuleDict(
+            {
+                name: ModuleList(build(i, width) for i, width in enumerate(self.out_channels))
+                for name in self.streams
+            }
+        )
+
+    def transform(self, streams: Streams) -> Streams:
+        return {
+            name: tuple(f(x) for f, x in zip(self.filters[name], levels, strict=True))
+            for name, levels in streams.items()
+        }
+
+
+def _check_base_sizes(filter: str, sizes: Sequence[tuple[int, int]] | None, levels: int) -> None:
+    if filter == 'radial':
+        if sizes is not None:
+            raise ValueError(
+                "`base_sizes` belongs to filter='full', but filter is 'radial': leave one out."
+            )
+        return
+    wanted = f"filter='full' expects `base_sizes`: {levels} pairs (height, width), one a level"
+    if not isinstance(sizes, Sequence) or len(sizes) != levels:
+        raise ValueError(f'{wanted}, got {sizes}.')
+    for size in sizes:
+        pair = isinstance(size, Sequence) and len(size) == 2
+        if not pair or not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(f'{wanted}, all positive integers, got {size}.')

@@ -1,0 +1,109 @@
+"""One level's spectral filter: a gain a radial band, or one a frequency."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtpeft.models.necks.spectra import (
+    Size,
+    full_precision,
+    radial_bins,
+    to_pixels,
+    to_spectrum,
+)  # fmt: skip
+
+
+class SpectralFilter(nn.Module):
+    """``x + alpha (scale y + shift)`` with y = x, its spectrum multiplied by the gain.
+
+    Args:
+        shape: Shape of delta; channels come last or first, as the gain wants them.
+        channels: Width of the level.
+        alpha: Start of alpha.
+        std: Standard deviation of delta at the start.
+    """
+
+    def __init__(self, shape: tuple[int, ...], channels: int, alpha: float, std: float) -> None:
+        super().__init__()
+        self.delta = nn.Parameter(torch.randn(shape) * std)
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.alpha = nn.Parameter(torch.tensor(float(alpha)))
+
+    def gain(self, size: Size) -> Tensor:
+        """``1 + delta`` at the frequencies of pictures of ``size``, ``(C, H, W // 2 + 1)``."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter ``x`` ``(B, C, H, W)``."""
+        size = x.shape[-2:]
+        y = to_pixels(to_spectrum(x) * self.gain(size), size)
+        return x + self.alpha * (y * self.scale[:, None, None] + self.shift[:, None, None])
+
+    def on_spectrum(self, spectrum: Tensor, size: Size) -> Tensor:
+        """The spectrum of ``forward(x)`` from that of ``x``, without going to pixels and back."""
+        height, width = size
+        y = spectrum * (self.gain(size) * self.scale[:, None, None])
+        # a shift of every pixel is one of the mean, which the transform multiplies by sqrt(H W)
+        mean = F.pad(self.shift[:, None, None], (0, width // 2, 0, height - 1))
+        return spectrum + self.alpha * (y + math.sqrt(height * width) * mean)
+
+
+class RadialFilter(SpectralFilter):
+    """One weight a radial bin and channel, delta ``(bins, C)``."""
+
+    def __init__(self, channels: int, bins: int, alpha: float, std: float) -> None:
+        super().__init__((bins, channels), channels, alpha, std)
+
+    def gain(self, size: Size) -> Tensor:
+        height, width = size
+        gain = 1 + full_precision(self.delta)
+        bins = radial_bins(size, gain.device, len(gain))
+        return gain.t().index_select(1, bins.flatten()).view(-1, height, width // 2 + 1)
+
+
+class FullFilter(SpectralFilter):
+    """One weight a frequency and channel, delta ``(C, h, w // 2 + 1)`` at the base size (h, w)."""
+
+    def __init__(self, channels: int, base_size: Size, alpha: float, std: float) -> None:
+        height, width = base_size
+        super().__init__((channels, height, width // 2 + 1), channels, alpha, std)
+        self.base_size = base_size
+
+    def gain(self, size: Size) -> Tensor:
+        gain = 1 + full_precision(self.delta)
+        if tuple(size) != self.base_size:
+            gain = _resampled(gain, self.base_size, size)
+        return _mirrored(gain, size[1])
+
+
+def _resampled(gain: Tensor, base: Size, size: Size) -> Tensor:
+    """Linear interpolation at the same share of the Nyquist frequency.
+
+    Rows are in the order of fft, 0 to the Nyquist frequency and on from its negative to 0. As the
+    spectrum of samples is periodic, they are read as a ring, and no neighbours are torn apart.
+    """
+    (low, high, share), last = _neighbours(base[0], size[0], size[0], gain), base[1] // 2
+    gain = torch.lerp(gain[:, low], gain[:, high % base[0]], share[:, None])
+    low, high, share = _neighbours(base[1], size[1], size[1] // 2 + 1, gain)
+    return torch.lerp(gain[..., low.clamp(max=last)], gain[..., high.clamp(max=last)], share)
+
+
+def _neighbours(base: int, side: int, count: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions ``i base / side`` for i < count: the index below, that above, the share of it."""
+    position = torch.arange(count, device=like.device) * base
+    low = position.div(side, rounding_mode='floor')
+    return low, low + 1, (position % side).to(like.dtype) / side
+
+
+def _mirrored(gain: Tensor, width: int) -> Tensor:
+    """The gain with columns that are their own mirror image made symmetric.
+
+    There a row and its negative are conjugates. Different weights would make a spectrum of no
+    real picture, from which every FFT library makes something else.
+    """
+    columns = torch.arange(gain.shape[-1], device=gain.device)
+    own_mirror = (columns == 0) | (2 * columns == width)
+    return torch.where(own_mirror, (gain + gain.flip(-2).roll(1, -2)) / 2, gain)

@@ -1,0 +1,142 @@
+"""XT-Cons, the cross-task consensus of FAAR."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import ModuleDict, ModuleList
+from torch import Tensor, nn
+
+from mtpeft.models.necks.spectra import (
+    Size,
+    high_band,
+    low_band,
+    to_pixels,
+    to_spectrum,
+)  # fmt: skip
+from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
+from mtpeft.registry import MODELS
+from mtpeft.tasks import TaskSpec
+from mtpeft.utils.suggest import hint
+
+
+@MODELS.register_module()
+class CrossTaskConsensus(SpectralNeck):
+    r"""XT-Cons: bands of a task's spectrum move to those of the others (FAAR, arXiv 2603.20403).
+
+    .. math::
+        \bar F = \frac{1}{T - 1} \sum_{s \ne t} \mathcal{F}(x_s), \qquad
+        \Delta_b = M_b \odot (g_b \bar F - \mathcal{F}(x_t)), \qquad
+        x_t \leftarrow \mathcal{F}^{-1}\big(\mathcal{F}(x_t) + \alpha_{low} \Delta_{low}
+        + \alpha_{high} \Delta_{high}\big)
+
+    M_low is 1 up to a radius of .5, the mean included (the released code takes the spectrum for a
+    shifted one, and its low band misses the mean); M_high rises from 0 at .8 to 1 at 1, the
+    Nyquist frequency. The alphas start at 0, which is the identity, and the g at 1.
+
+    ``x`` is ``(B, C, H, W)`` of any height and width, the same for all tasks. Parameters, four
+    scalars a task and level, are named ``bands.<task>.<level>.alpha_low``, ``.alpha_high``,
+    ``.g_low`` and ``.g_high``. One task has no others: it passes through, and there are no
+    parameters, since those without a gradient stall DistributedDataParallel.
+
+    Args:
+        in_channels: Widths of the levels, from the backbone where the model builds the neck.
+        tasks: The model's tasks. ``None``: one stream, which passes through as a tuple.
+        low: Difference in the low band. ``'complex'``: as above. ``'amplitude'``: of the
+            amplitudes, ``g_low |F_avg| - |F(x)|``, along the task's own phase, which stays; where
+            there is no amplitude, the phase is 0.
+        init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
+
+    Raises:
+        ValueError: ``low`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> neck = CrossTaskConsensus((8,), tasks=['sal', 'depth'])
+        >>> features = dict(sal=(torch.rand(1, 8, 5, 4),), depth=(torch.rand(1, 8, 5, 4),))
+        >>> torch.allclose(neck(features)['sal'][0], features['sal'][0], atol=1e-6)
+        True
+        >>> _ = nn.init.ones_(neck.bands['sal'][0].alpha_low)  # its low band becomes depth's
+        >>> moved = neck(features)['sal'][0].mean((2, 3))
+        >>> torch.allclose(moved, features['depth'][0].mean((2, 3)), atol=1e-6)
+        True
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        tasks: TaskSpec | None = None,
+        low: str = 'complex',
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(in_channels, tasks, init_cfg)
+        if low not in _DIFFERENCES:
+            raise ValueError(f"low='{low}' is unknown. " + hint(low, _DIFFERENCES))
+        self.low = low
+        with_others = self.streams if len(self.streams) > 1 else ()
+        self.bands = ModuleDict(
+            {name: ModuleList(Bands() for _ in self.out_channels) for name in with_others}
+        )
+
+    def transform(self, streams: Streams) -> Streams:
+        if not self.bands:
+            return streams
+        out: dict[str, list[Tensor]] = {name: [] for name in streams}
+        for level in range(len(self.out_channels)):
+            size = self.common_size(streams, level)
+            spectra = {name: to_spectrum(levels[level]) for name, levels in streams.items()}
+            for name, own in spectra.items():
+                moved = self.on_spectrum(name, level, own, spectra, size)
+                out[name].append(to_pixels(moved, size))
+        return {name: tuple(levels) for name, levels in out.items()}
+
+    def on_spectrum(
+        self, task: str, level: int, own: Tensor, spectra: Mapping[str, Tensor], size: Size
+    ) -> Tensor:
+        """Move ``own``, a spectrum of ``task``, to the mean of ``spectra`` of the other tasks."""
+        others = [spectrum for name, spectrum in spectra.items() if name != task]
+        mean = sum(others[1:], others[0]) / len(others)
+        bands, grid = self.bands[task][level], (size, own.device, own.real.dtype)
+        low = low_band(*grid) * _DIFFERENCES[self.low](own, mean, bands.g_low)
+        high = high_band(*grid) * _complex(own, mean, bands.g_high)
+        return own + bands.alpha_low * low + bands.alpha_high * high
+
+    def common_size(self, streams: Streams, level: int) -> Size:
+        """Height and width of a level.
+
+        Raises:
+            ValueError: the tasks' levels differ in shape.
+        """
+        shapes = {name: tuple(levels[level].shape) for name, levels in streams.items()}
+        if len(set(shapes.values())) > 1:
+            found = ', '.join(f"{shape} for '{name}'" for name, shape in shapes.items())
+            raise ValueError(
+                f'{type(self).__name__} expected equal shapes of all tasks at level {level}, got '
+                f'{found}. Tasks of different resolutions have no common spectrum: resize them.'
+            )
+        return next(iter(shapes.values()))[-2:]
+
+
+class Bands(nn.Module):
+    """The scalars of one task and level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha_low = nn.Parameter(torch.zeros(()))
+        self.alpha_high = nn.Parameter(torch.zeros(()))
+        self.g_low = nn.Parameter(torch.ones(()))
+        self.g_high = nn.Parameter(torch.ones(()))
+
+
+def _complex(own: Tensor, mean: Tensor, g: Tensor) -> Tensor:
+    return g * mean - own
+
+
+def _amplitude(own: Tensor, mean: Tensor, g: Tensor) -> Tensor:
+    amplitude = own.abs()
+    # the phase of rounding errors means nothing, and its gradient, 1 / amplitude, would explode
+    known = amplitude > torch.finfo(amplitude.dtype).eps
+    phase = torch.where(known, own / torch.where(known, amplitude, 1), 1)
+    return (g * mean.abs() - amplitude) * phase
+
+
+_DIFFERENCES = {'complex': _complex, 'amplitude': _amplitude}
