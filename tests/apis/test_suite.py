@@ -56,6 +56,9 @@ def test_a_failure_is_noted_and_the_suite_goes_on(tmp_path):
     write_report(suite, tmp_path / 'work')
     text = (tmp_path / 'work/table.md').read_text()
     assert "depth seed 0 failed: KeyError: 'no such role'" in text
+    row = next(line for line in text.splitlines() if line.startswith('| missing |'))
+    assert row.endswith('... |') and len(row) < 120  # the whole reason is below the table
+    assert f'missing seed 0 broken: {reasons["missing"]}' in text
     assert sum('failed. ' in line for line in said) == 4
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtpeft.apis.suite.collect import Run, collect
+from mtpeft.apis.suite.collect import Run, collect, one_line
 from mtpeft.apis.suite.plot import plot_delta
 from mtpeft.apis.suite.suite import Suite
 from mtpeft.apis.suite.summary import SINGLE_TASK, Row, Stat, Summary, summarise
@@ -111,7 +111,7 @@ def _row(row: Row, headline: dict[str, dict]) -> list[str]:
     # the reasons are listed below the table
     seeds += f' ({len(row.problems)} without a result)' if row.problems else ''
     if row.role != SINGLE_TASK and not row.seeds and row.problems:
-        seeds = row.problems[0].removeprefix(f'{row.label} ')
+        seeds = one_line(row.problems[0].removeprefix(f'{row.label} '), 60)
     return [row.label, *figures, _shown(row.delta_m, 2, sign='+'), *millions, seconds, memory,
             seeds]  # fmt: skip
 
