@@ -11,6 +11,9 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mtpeft.apis import build_runner
+from mtpeft.apis.suite import load_suite
+from mtpeft.apis.suite.recipe import resolve
+from mtpeft.datasets import NYUDMT
 from mtpeft.models import MultiTaskModel
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +114,34 @@ def test_training_labels_removed_at_random_are_as_if_they_did_not_exist(
     assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
     other = train(leaf, data, 'train_dataloader.dataset.missing=0')[1]
     assert any(not torch.equal(weights[name], other[name]) for name in weights)
+
+
+@pytest.mark.parametrize('suite', ['nyud', 'pascal', 'scenes'])
+def test_one_option_is_all_that_changes_in_any_run_of_a_suite(suite):
+    option = 'train_dataloader.dataset.missing'
+    entries = load_suite(suite, ROOT / 'configs' / 'suites').entries
+    for entry in {entry.config: entry for entry in entries}.values():
+        full, partial = resolve(entry.config, {}), resolve(entry.config, {option: 0.333})
+        assert partial == {**full, option: 0.333}
+
+
+def test_what_a_task_loses_depends_on_no_other_task():
+    names = [f'{number:04d}' for number in range(3000)]
+
+    def kept(tasks, **options):
+        data = NYUDMT(tasks=tasks, data_root='.', lazy_init=True, missing=1 / 3, **options)
+        return {
+            task.name: {n for n in names if data.has_label(dict(img_id=n), task)}
+            for task in data.tasks.values()
+        }
+
+    together = kept(['semseg', 'depth', 'normals'])
+    for name, ids in together.items():
+        # a single-task run of a suite has the very labels that the other methods have
+        assert kept([name]) == {name: ids} != kept([name], seed=1)
+        assert abs(len(ids) - 2000) < 4 * (3000 * 2 / 9) ** 0.5  # four standard deviations
+    for one, other in itertools.combinations(together.values(), 2):
+        assert abs(len(one & other) - 3000 * 4 / 9) < 4 * (3000 * 20 / 81) ** 0.5
 
 
 def test_a_single_task_run_survives_pictures_without_any_label(train, data):
