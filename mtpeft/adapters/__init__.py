@@ -1,6 +1,7 @@
 """Adapters: one file a method, swapped into a frozen network by pattern."""
 
 from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
+from mtpeft.adapters.dora import DoRA
 from mtpeft.adapters.inject import adapt_layer, inject
 from mtpeft.adapters.lanes import LaneBlock
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
@@ -9,7 +10,7 @@ from mtpeft.adapters.mtlora import MTLoRA
 from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
 
 __all__ = [
-    'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear', 'LaneBlock',
-    'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError', 'adapt_layer', 'check_rank', 'inject',
-    'low_rank_adapters', 'rank_pattern',
+    'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear', 'DoRA',
+    'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError', 'adapt_layer',
+    'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

@@ -102,7 +102,7 @@ class Adapter(nn.Module):
         names = (name for names in self.task_parameters.values() for name in names)
         return {name: getattr(self, name) for name in names}
 
-    def lane_tensors(self) -> dict[str, Tensor]:
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         """What :meth:`lane` gets a slice of, ``(T, ...)`` by name; the parameters by default."""
         return self.lane_parameters()
 

@@ -83,7 +83,7 @@ class _FoldedPass:
         if not adapter.tasks:
             return adapter(layer, x)
         shared, *lanes = x.chunk(1 + len(self.tasks))
-        stacked = adapter.lane_tensors()
+        stacked = adapter.lane_tensors(layer)
         params = [{k: v[i] for k, v in stacked.items()} for i in range(len(self.tasks))]
         if adapter.shared_reads_lanes:
             memory = layer.frozen(shared)
@@ -150,7 +150,7 @@ class LaneBlock:
         recorder = _SharedPass(names, self.copied)
         with self._streaming(recorder):
             shared = self.run(self.block, x)
-        params = {n: layer.adapter.lane_tensors() for n, layer in self.task_layers.items()}
+        params = {n: layer.adapter.lane_tensors(layer) for n, layer in self.task_layers.items()}
 
         def lane(params: dict, memory: dict) -> Tensor:
             with self._streaming(_LanePass(names, params, memory, self.copied)):

@@ -34,6 +34,13 @@ class AdapterLayer:
         new.__dict__['_modules'] = dict(layer._modules)
         return new
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        own = f'{prefix}adapter.'
+        if f'{prefix}weight' in state_dict and not any(k.startswith(own) for k in state_dict):
+            # weights of the plain network: the adapter starts from them
+            self.adapter.reset_from_weight(self)
+
     def frozen(self, x: Tensor) -> Tensor:
         """The original layer: ``W0 x + b``."""
         return super().forward(x)

@@ -95,7 +95,7 @@ class LoRA(LowRankAdapter):
     def lane_reads_shared_input(self) -> bool:
         return self.frozen_input == 'shared'
 
-    def lane_tensors(self) -> dict[str, Tensor]:
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         return self.groups['task'].effective()
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -89,7 +89,7 @@ class MTLoRA(LoRA):
             out, _ = super().shared_and_memory(layer, x)
             return out, out
         # Outside a lane block no task has a stream of its own: every lane sees x.
-        slices = [{k: v[i] for k, v in self.lane_tensors().items()} for i in self._indices]
+        slices = [{k: v[i] for k, v in self.lane_tensors(layer).items()} for i in self._indices]
         frozen = layer.frozen(x)
         lanes = [self.lane(layer, x, params, frozen) for params in slices]
         return self.shared_from_lanes(layer, x, lanes), frozen

@@ -6,6 +6,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from mtpeft.adapters import Adapter
 from mtpeft.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -14,7 +15,8 @@ class FlatNoDecayConstructor:
     """Optimizer in two groups: weight decay for parameters with two or more axes, none for others.
 
     Biases, norms, DoRA magnitudes and every other parameter with at most one axis are not decayed;
-    relative-position tables, two axes, are. Frozen parameters are left out. MMEngine's
+    relative-position tables, two axes, are. The task axis of stacked task parameters does not
+    count. Frozen parameters are left out. MMEngine's
     ``paramwise_cfg=dict(flat_decay_mult=0.)`` decays alike, but with one group a parameter and
     one line of log for each, frozen ones included.
 
@@ -55,8 +57,16 @@ class FlatNoDecayConstructor:
 
 def param_groups(model: nn.Module) -> list[dict[str, Any]]:
     """The trainable parameters of ``model``: decayed ones, then those with at most one axis."""
+    stacked = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, Adapter)
+        for parameter in module.lane_parameters().values()
+    }
     trainable = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in trainable if p.ndim > 1]
-    flat = [p for p in trainable if p.ndim <= 1]
+    decayed, flat = [], []
+    for parameter in trainable:
+        axes = parameter.ndim - (id(parameter) in stacked)
+        (decayed if axes > 1 else flat).append(parameter)
     groups = [dict(params=decayed), dict(params=flat, weight_decay=0.0)]
     return [group for group in groups if group['params']]

@@ -22,6 +22,7 @@ LAYERS = {
 
 # Options that make a method small; a method that is not listed runs with its defaults.
 VARIANTS = {
+    'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
     'LoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
     'MTLoRA': [dict(rank=3, task_rank=2, mode=mode) for mode in ('matrix', 'matrixv2', 'addition')],
 }
