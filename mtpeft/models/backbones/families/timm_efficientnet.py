@@ -11,6 +11,10 @@ class TimmEfficientNet(Family):
     """EfficientNet and MobileNet of timm: lane blocks are the last at strides 4 to 32.
 
     BatchNorm inside a lane uses its frozen running statistics.
+
+    A depthwise-separable block has one pointwise convolution, ``conv_pw``, which counts as
+    ``expand``. The small MobileNet V3 has such a block at stride 4: its lane needs
+    ``targets=['expand', 'project']``.
     """
 
     name = 'timm EfficientNet and MobileNet'
