@@ -135,6 +135,9 @@ class LowRankAdapter(Adapter):
         groups: :class:`RankGroup` by kind, ``'shared'`` and ``'task'``.
     """
 
+    #: only the product B A of the two factors counts, so it may be written in another basis
+    product_of_factors = True
+
     def __init__(self, layer: nn.Module, tasks: Sequence[str] = ()) -> None:
         super().__init__(layer, tasks)
         self.groups: dict[str, RankGroup] = {}

@@ -3,6 +3,7 @@
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.pdrs import PDRSHook
+from mtpeft.hooks.pdrs_plus import PDRSPlusHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
 from mtpeft.hooks.result_hook import ResultHook
 from mtpeft.hooks.resumed_validation_hook import ResumedValidationHook
@@ -12,7 +13,7 @@ from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
-    'AdapterCheckpointHook', 'CheckpointGuardHook', 'PDRSHook', 'PredictionGridHook',
-    'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook', 'SavePredictionsHook',
-    'SummaryHook', 'SyncNormStatsHook',
+    'AdapterCheckpointHook', 'CheckpointGuardHook', 'PDRSHook', 'PDRSPlusHook',
+    'PredictionGridHook', 'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook',
+    'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip

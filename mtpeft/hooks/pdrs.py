@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import broadcast
+from mmengine.dist import broadcast, broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -16,6 +16,7 @@ from mtpeft.adapters.rank_scores import coverage_rank, directional_scores, order
 from mtpeft.adapters.ranks import (
     SHARED,
     LowRankAdapter,
+    RankGroup,
     low_rank_adapters,
     pruned_parameters,
     rank_pattern,
@@ -253,24 +254,33 @@ class PDRSHook(Hook):
 
     @torch.no_grad()
     def _score(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        seen = [(scored, scores) for scored in self.scored
-                if (scores := directional_scores(scored.group)) is not None]  # fmt: skip
-        if not seen:
+        seen = [(scored, values) for scored in self.scored
+                if (values := self.measure(scored.group)) is not None]  # fmt: skip
+        if not seen or seen[0][0].group.prefix is None:
             return
         # where the optimizer itself takes the loss scale out, gradients still have it
         loss_scale = getattr(optimizer, 'grad_scale', None)
-        finite = torch.stack([scores.sum() for _, scores in seen]).isfinite().all()
+        finite = torch.stack([values.sum() for _, values in seen]).isfinite().all()
         self.skipped += ~finite
-        for scored, scores in seen:
-            if loss_scale is not None:
-                scores = scores / loss_scale
+        for scored, values in seen:
+            values = values if loss_scale is None else values / loss_scale
             group = scored.group
-            components = torch.arange(group.rank, device=scores.device)
-            used = (components < group.prefix[:, None]).to(scores.dtype)
-            for average, new in ((scored.score, scores), (scored.activity, used)):
-                moved = average * self.beta + new * (1 - self.beta)
+            components = torch.arange(group.rank, device=values.device)
+            used = (components < group.prefix[:, None]).to(values.dtype)
+            averages = scored.score, scored.activity
+            for old, new in zip(averages, self.update(scored, values, used), strict=True):
                 # decided on the device: a step must not wait for the host
-                average.copy_(torch.where(finite, moved, average))
+                old.copy_(torch.where(finite, new, old))
+
+    def measure(self, group: RankGroup) -> Tensor | None:
+        """What a step says of each component, ``(S, rank)``; ``None`` without gradients."""
+        return directional_scores(group)
+
+    def update(self, scored: Scored, values: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and activity after a step that gave ``values`` of the ``used`` components."""
+        beta = self.beta
+        score = beta * scored.score + (1 - beta) * values
+        return score, beta * scored.activity + (1 - beta) * used
 
     # -- shrinking -------------------------------------------------------------------------------
 
@@ -296,30 +306,21 @@ class PDRSHook(Hook):
     def shrink(self, runner: Runner) -> None:
         """Keep the best components of every stream."""
         before = self._mean_rank()
+        # the first process decides for all
+        decisions = [self.decide(runner)]
+        broadcast_object_list(decisions)
         tensors, copies = sorted_alike(runner), averaged_copies(runner)
-        for scored, decisions in zip(self.scored, self._decide(), strict=True):
-            for index, order in enumerate(decisions):
+        for scored, orders in zip(self.scored, decisions[0], strict=True):
+            for index, order in enumerate(orders):
                 scored.keep(index, order.to(self._device), tensors, copies)
             scored.group.prefix = None
         refresh_averages(runner)
         self._report(runner, before)
 
-    def _decide(self) -> list[list[Tensor]]:
-        """The components to keep, of each group and stream, as the first process sees them."""
-        sizes = [scored.group.rank for scored in self.scored for _ in scored.group.streams]
-        table = torch.zeros(len(sizes), max(sizes) + 1, dtype=torch.long)
-        row = 0
-        for scored in self.scored:
-            for index in range(len(scored.group.streams)):
-                order = self.select(scored, index).cpu()
-                table[row, 0] = len(order)
-                table[row, 1 : 1 + len(order)] = order
-                row += 1
-        table = table.to(self._device)
-        broadcast(table)
-        rows = iter(table.cpu())
+    def decide(self, runner: Runner) -> list[list[Tensor]]:
+        """The components to keep of each group and stream, the best first."""
         return [
-            [row[1 : 1 + int(row[0])] for _, row in zip(scored.group.streams, rows, strict=False)]
+            [self.select(scored, index).cpu() for index in range(len(scored.group.streams))]
             for scored in self.scored
         ]
 

@@ -81,6 +81,44 @@ def sorted_alike(runner: Runner) -> Callable[[nn.Parameter], list[Tensor]]:
     return tensors
 
 
+@torch.no_grad()
+def change_basis(
+    scored: Scored,
+    index: int,
+    basis: tuple[Tensor, Tensor],
+    optimizer: torch.optim.Optimizer,
+    copies: Sequence[Mapping[str, LowRankAdapter]],
+) -> None:
+    """Write a stream's ``B A`` in another basis, in the model and its copies.
+
+    Args:
+        scored: The components.
+        index: Position of the stream.
+        basis: N and M of :class:`~mtpeft.adapters.rebase.Rebase`.
+        optimizer: Its moments go along: first ones as gradients do, squared ones (named ``*_sq``)
+            as sums of independent terms.
+        copies: From :func:`averaged_copies`.
+    """
+    n, m = basis
+    kind = 'task' if scored.group.stacked else SHARED
+    group = scored.group
+    # components first: A' = N A and B'^T = M^T B^T
+    for name, values, gradients in zip(group.factors, (n, m.mT), (m.mT, n), strict=True):
+        parameter = group.parameters[name]
+        changes = [(parameter.data, values)]
+        changes += [(c[scored.layer].groups[kind].parameters[name].data, values) for c in copies]
+        if parameter.grad is not None:
+            changes.append((parameter.grad, gradients))
+        for key, state in optimizer.state.get(parameter, {}).items():
+            if torch.is_tensor(state) and state.shape == parameter.shape:
+                squared = key.endswith('_sq') or key.endswith('_sqs')
+                changes.append((state, gradients.square() if squared else gradients))
+        for tensor, matrix in changes:
+            rows = group.moved(name, tensor)[index, : len(matrix)]
+            new = matrix.to(tensor.device) @ rows.flatten(1).double()
+            rows.copy_(new.view(rows.shape))
+
+
 def averaged_copies(runner: Runner) -> list[dict[str, LowRankAdapter]]:
     """The adapters in the averaged copies of the model that hooks hold, by layer."""
     return [low_rank_adapters(hook.ema_model.module) for hook in _with_copy(runner)]
