@@ -80,8 +80,10 @@ def main():
     print('| rule | error | ' + ' | '.join(f'rank {k}: found, misfit' for k in args.ranks) + ' |')
     print('|---|---|' + '---|' * len(args.ranks))
     for name in args.rules:
-        found = {k: [run(RULES[name](args.epochs), k, seed, args.epochs) for seed in range(args.seeds)]
-                 for k in args.ranks}  # fmt: skip
+        found = {
+            k: [run(RULES[name](args.epochs), k, s, args.epochs) for s in range(args.seeds)]
+            for k in args.ranks
+        }
         errors = [
             statistics.fmean(abs(found[k][seed][0] - k) / k for k in args.ranks)
             for seed in range(args.seeds)

@@ -7,4 +7,3 @@ _base_ = [
 
 # The backbone stays as pretrained; projections and heads are trained.
 model = dict(tasks={{_base_.tasks}}, backbone=dict(train_also=[]))
-default_hooks = dict(checkpoint=dict(save_best=None))  # there are no baselines yet

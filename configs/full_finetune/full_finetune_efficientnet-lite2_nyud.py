@@ -7,4 +7,3 @@ _base_ = [
 
 # Everything is trained; one shared backbone, a head a task.
 model = dict(tasks={{_base_.tasks}}, backbone=dict(freeze=False, train_also=[]))
-default_hooks = dict(checkpoint=dict(save_best=None))  # there are no baselines yet

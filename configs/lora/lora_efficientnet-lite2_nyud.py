@@ -17,4 +17,3 @@ model = dict(
         ]
     ),
 )
-default_hooks = dict(checkpoint=dict(save_best=None))  # there are no baselines yet

@@ -15,4 +15,3 @@ model = dict(
         ]
     ),
 )
-default_hooks = dict(checkpoint=dict(save_best=None))  # there are no baselines yet

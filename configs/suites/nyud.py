@@ -15,6 +15,18 @@ entries = (
         for label in ('full_finetune', 'decoders_only', 'lora', 'mtlora')
     ]
     + [
+        dict(label=label, config=f'../faar/{label}_efficientnet-lite2_nyud.py')
+        for label in (
+            'faar-dora',
+            'faar-pdrs-lora',
+            'faar-pdrs-dora',
+            'faar-cw-sp',
+            'faar-ts-pd',
+            'faar',
+            'faar-plus',
+        )
+    ]
+    + [
         # what the pretrained weights are worth
         dict(
             label='decoders_only_random',

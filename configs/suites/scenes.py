@@ -16,5 +16,12 @@ entries = [
         ('lora', 'lora'),
         ('mtlora', 'mtlora'),
         ('mtlora', 'mtlora-plus'),
+        ('faar', 'faar-dora'),
+        ('faar', 'faar-pdrs-lora'),
+        ('faar', 'faar-pdrs-dora'),
+        ('faar', 'faar-cw-sp'),
+        ('faar', 'faar-ts-pd'),
+        ('faar', 'faar'),
+        ('faar', 'faar-plus'),
     )
 ]

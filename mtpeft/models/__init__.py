@@ -1,7 +1,11 @@
 """Models: backbones, necks, heads, decoders, losses and what holds them together."""
 
 from mtpeft.models.backbones import AdapterBackbone
-from mtpeft.models.components import decoder_components, parameter_components
+from mtpeft.models.components import (
+    decoder_components,
+    effective_components,
+    parameter_components,
+)
 from mtpeft.models.data_preprocessor import MultiTaskDataPreprocessor
 from mtpeft.models.decoders import MultiHeadDecoder
 from mtpeft.models.heads import HRNetHead
@@ -13,11 +17,18 @@ from mtpeft.models.losses import (
     PixelCrossEntropyLoss,
 )
 from mtpeft.models.multi_task_model import MultiTaskModel
-from mtpeft.models.necks import ProjectionNeck, RescaleNeck
+from mtpeft.models.necks import (
+    TSPD,
+    ChannelwiseSpectralFilter,
+    CrossTaskConsensus,
+    ProjectionNeck,
+    RescaleNeck,
+)
 
 __all__ = [
-    'AdapterBackbone', 'BalancedBCELoss', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss',
-    'MultiHeadDecoder', 'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss',
-    'PixelCrossEntropyLoss', 'ProjectionNeck', 'RescaleNeck', 'UncertaintyWeighting',
-    'decoder_components', 'parameter_components',
+    'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
+    'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
+    'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
+    'ProjectionNeck', 'RescaleNeck', 'TSPD', 'UncertaintyWeighting', 'decoder_components',
+    'effective_components', 'parameter_components',
 ]  # fmt: skip

@@ -85,7 +85,7 @@ def _state(
     if noted is None:
         return state('missing', 'not run yet')
     result, last = folder.result(), folder.last_checkpoint()
-    if noted['recipe'] != recipe.fingerprint(resolved):
+    if not recipe.same(noted['resolved'], resolved):
         if result is None and last is None:
             # such as an entry that failed at once and was then put right
             return state('missing', 'not run yet')

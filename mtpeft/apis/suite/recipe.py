@@ -8,9 +8,11 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 #: Parts of a config that do not change the figures of a run. Delta_m is computed over the
-#: baselines of the suite, and a config may be given those after its runs are made.
+#: baselines of the suite, and a config may be given those after its runs are made; figures are of
+#: the last epoch, whichever checkpoints are kept.
 _NO_FIGURES = ('work_dir', 'log_level', 'visualizer', 'vis_backends', 'launcher', 'resume',
-               'default_hooks.logger', 'default_hooks.visualization', 'baselines',
+               'default_hooks.logger', 'default_hooks.visualization',
+               'default_hooks.checkpoint.save_best', 'default_hooks.checkpoint.rule', 'baselines',
                'val_evaluator.baselines', 'test_evaluator.baselines')  # fmt: skip
 _LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 
@@ -80,6 +82,11 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
     """A short hash of what :func:`resolve` gives."""
     text = json.dumps(resolved, sort_keys=True, default=str)
     return 'sha256-' + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def same(noted: Mapping[str, Any], resolved: Mapping[str, Any]) -> bool:
+    """Whether options that were noted, maybe by an earlier version, give the figures of others."""
+    return fingerprint({k: v for k, v in noted.items() if _matters(k)}) == fingerprint(resolved)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], limit: int = 6) -> str:

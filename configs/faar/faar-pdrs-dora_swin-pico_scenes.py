@@ -1,0 +1,23 @@
+_base_ = [
+    '../_base_/models/swin-pico.py',
+    '../_base_/datasets/scenes_mt.py',
+    '../_base_/schedules/scenes_short.py',
+    '../_base_/default_runtime.py',
+]
+
+# Ablation "+ PDRS w/ DoRA": FAAR without TS-PD.
+# A short run shrinks 15 times within its epochs.
+model = dict(
+    tasks={{_base_.tasks}},
+    backbone=dict(
+        plugins=[
+            dict(cfg=dict(type='DoRA', rank=16), targets=['qkv', 'reduction']),
+            dict(
+                cfg=dict(type='DoRA', rank=16),
+                targets=['proj', 'fc1', 'fc2'],
+                lanes='task',
+            ),
+        ],
+    ),
+)
+default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=40))

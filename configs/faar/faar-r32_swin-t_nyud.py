@@ -1,0 +1,23 @@
+_base_ = [
+    '../_base_/models/swin-t.py',
+    '../_base_/datasets/nyud_mt.py',
+    '../_base_/schedules/faar_300e.py',
+    '../_base_/default_runtime.py',
+]
+
+# FAAR with initial rank 32.
+model = dict(
+    tasks={{_base_.tasks}},
+    backbone=dict(
+        plugins=[
+            dict(cfg=dict(type='DoRA', rank=32), targets=['qkv', 'reduction']),
+            dict(
+                cfg=dict(type='DoRA', rank=32),
+                targets=['proj', 'fc1', 'fc2'],
+                lanes='task',
+            ),
+        ],
+    ),
+    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
+)
+default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))

@@ -1,0 +1,23 @@
+_base_ = [
+    '../_base_/models/swin-b.py',
+    '../_base_/datasets/pascal_context_mt.py',
+    '../_base_/schedules/faar_300e.py',
+    '../_base_/default_runtime.py',
+]
+
+# FAAR on a Swin-Base (the paper stops at Swin-T).
+model = dict(
+    tasks={{_base_.tasks}},
+    backbone=dict(
+        plugins=[
+            dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),
+            dict(
+                cfg=dict(type='DoRA', rank=64),
+                targets=['proj', 'fc1', 'fc2'],
+                lanes='task',
+            ),
+        ],
+    ),
+    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
+)
+default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))
