@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from mtpeft.utils.checkpoint import CheckpointError
+from mtpeft.utils.rank_fit import higher_ranks, rank_misfits
 from mtpeft.utils.suggest import nearest
 
 _SHOWN = 4
@@ -82,7 +83,8 @@ def load_checked(
         what: The checkpoint, for messages.
 
     Raises:
-        CheckpointError: a key is missing or unexpected, or a shape differs.
+        CheckpointError: a key is missing or unexpected, or a shape differs (such as a rank above
+            that of the model's adapters).
     """
     try:
         found = model.load_state_dict(dict(state), strict=False)
@@ -90,6 +92,9 @@ def load_checked(
         lines = [line.strip() for line in str(error).splitlines() if 'size mismatch' in line]
         if not lines:
             raise
+        misfits = rank_misfits(model, state)
+        if len(misfits) == len(lines):
+            raise CheckpointError(higher_ranks(what, misfits)) from error
         raise CheckpointError(_other_architecture(what, lines, 'do not fit')) from error
     absent = set(found.missing_keys) - frozen_state_keys(model)
     missing = [key for key in found.missing_keys if key in absent]
