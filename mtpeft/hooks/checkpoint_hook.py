@@ -8,8 +8,9 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
+from mtpeft.adapters.ranks import rank_pattern
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import ATOMIC
@@ -25,6 +26,11 @@ class AdapterCheckpointHook(CheckpointHook):
     frozen (``frozen_state_keys()``), and says in ``meta['base']`` which base it belongs to: per
     module with ``base_identity()``, the type, where its weights came from, and their sha256. A
     base with random weights exists nowhere else, so then everything is saved.
+
+    Of low-rank adapters it holds the active components, with nothing of the pruned ones, and
+    ``meta['rank_pattern']`` says how many there are: ``{layer: {'shared' or task: rank}}``. (The
+    optimizer's moments keep their shapes, since a resumed run needs them.) ``meta['tasks']`` are
+    the names of the model's tasks.
 
     A file is written whole under a temporary name, then renamed; an older checkpoint is removed
     only after the new one is complete. What happens while saving (a full disk, a kill) leaves the
@@ -75,6 +81,13 @@ class AdapterCheckpointHook(CheckpointHook):
         checkpoint['meta']['base'] = self._identities
         if not self.full and not self._has_random_base():
             drop_frozen(checkpoint, model)
+        tasks, pattern = getattr(model, 'tasks', None), rank_pattern(model)
+        if tasks:
+            checkpoint['meta']['tasks'] = list(tasks)
+        if pattern:
+            checkpoint['meta']['rank_pattern'] = pattern
+        for name in ('state_dict', 'ema_state_dict'):
+            make_compact(checkpoint.get(name, {}))
 
     def _has_random_base(self) -> bool:
         return any(base.get('weights') == 'random' for base in self._identities.values())
@@ -186,3 +199,10 @@ def drop_frozen(checkpoint: dict, model: nn.Module) -> None:
     for key in frozen_state_keys(model):
         checkpoint['state_dict'].pop(key, None)
         checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
+
+
+def make_compact(state: dict[str, Tensor]) -> None:
+    """Copy each tensor that is a view of a larger storage, which a file would hold as a whole."""
+    for key, tensor in state.items():
+        if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
+            state[key] = tensor.clone()

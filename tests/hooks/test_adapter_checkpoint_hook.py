@@ -2,13 +2,19 @@
 
 import errno
 import os
+import zipfile
 
 import pytest
 import torch
 from helpers.engine import tiny, train, write_base
+from helpers.shrunk import DORA, shrinking, shrunk_run
 
+from mtpeft.adapters import rank_pattern
+from mtpeft.adapters.ranks import pruned_parameters
 from mtpeft.apis import build_runner
 from mtpeft.hooks import AdapterCheckpointHook
+from mtpeft.hooks.checkpoint_hook import make_compact
+from mtpeft.registry import MODELS
 from mtpeft.utils.checkpoint import CheckpointError, safe_load
 from mtpeft.utils.model_state import load_checked
 
@@ -100,16 +106,16 @@ def test_a_random_base_is_saved_too(tmp_path):
 
 OTHERS = {
     'rank': (dict(model__backbone__plugins=[
-        dict(cfg=dict(type='MTLoRA', rank=3, task_rank=2), targets=['fc1', 'fc2'], lanes='task')
-    ]), 'size mismatch'),
+        dict(cfg=dict(type='MTLoRA', rank=1, task_rank=2), targets=['fc1', 'fc2'], lanes='task')
+    ]), "a higher rank.*fc1, stream 'shared': rank 2 in the file, at most 1 .* set rank=2 in"),
     'fewer adapters': (dict(model__backbone__plugins=[
         dict(cfg=dict(type='MTLoRA', rank=2, task_rank=2), targets=['fc1'], lanes='task')
-    ]), 'unknown to the model: backbone.*fc2'),
+    ]), 'another architecture.*unknown to the model: backbone.*fc2'),
     'more adapters': (dict(model__backbone__plugins=[
         dict(cfg=dict(type='MTLoRA', rank=2, task_rank=2), targets=['proj', 'fc1', 'fc2'],
              lanes='task')
-    ]), 'missing in the file: backbone.*proj'),
-    'decoder': (dict(model__decoder__head__channels=9), 'size mismatch'),
+    ]), 'another architecture.*missing in the file: backbone.*proj'),
+    'decoder': (dict(model__decoder__head__channels=9), 'another architecture.*size mismatch'),
 }  # fmt: skip
 
 
@@ -123,7 +129,7 @@ def test_another_architecture_is_refused(run, base, tmp_path, name, how):
     path = f'{run.work_dir}/epoch_3.pth'
     how_given = dict(resume=path) if how == 'resume' else dict(checkpoint=path)
     runner = build_runner(cfg, work_dir=str(tmp_path), **how_given)
-    with pytest.raises(CheckpointError, match=f'(?s)another architecture.*{message}'):
+    with pytest.raises(CheckpointError, match=f'(?s){message}'):
         runner.test() if how == 'test' else runner.train()
 
 
@@ -214,3 +220,82 @@ def test_options_of_the_guard(error):
 
     with pytest.raises(ValueError, match='ignore'):
         CheckpointGuardHook(**error)
+
+
+# -- low-rank adapters -----------------------------------------------------------------------------
+
+
+def stored_bytes(state, path):
+    """What ``torch.save`` writes of the tensors, without names and headers."""
+    torch.save(state, path)
+    with zipfile.ZipFile(path) as file:
+        return sum(record.file_size for record in file.infolist() if '/data/' in record.filename)
+
+
+@pytest.fixture(scope='module')
+def shrunk(base, tmp_path_factory):
+    return shrunk_run(base, tmp_path_factory.mktemp('shrunk'), ema=True)
+
+
+@pytest.mark.parametrize('best', [False, True])
+def test_pruned_components_are_not_in_the_file(shrunk, tmp_path, best):
+    """Nor in that of the averaged copy."""
+    path = shrunk.message_hub.get_info('best_ckpt') if best else f'{shrunk.work_dir}/epoch_3.pth'
+    saved = safe_load(path)
+    assert saved['meta']['rank_pattern'] == rank_pattern(shrunk.model)
+    pruned = 4 * pruned_parameters(shrunk.model)
+    assert pruned > 30_000
+    own = shrunk.model.state_dict()
+    whole = stored_bytes({key: own[key] for key in saved['state_dict']}, tmp_path / 'whole.pth')
+    for name in ('state_dict', 'ema_state_dict'):
+        state = {k: v for k, v in saved[name].items() if k != 'steps'}
+        assert whole - stored_bytes(state, tmp_path / 'state.pth') == pruned
+    assert (tmp_path / 'state.pth').stat().st_size < (tmp_path / 'whole.pth').stat().st_size
+
+
+def test_files_say_the_ranks_without_shrinking_too(run):
+    meta = safe_load(f'{run.work_dir}/epoch_3.pth')['meta']
+    assert meta['rank_pattern'] == rank_pattern(run.model)
+    assert meta['tasks'] == ['semseg', 'depth']
+    assert {r for ranks in meta['rank_pattern'].values() for r in ranks.values()} == {2}
+
+
+def test_without_adapters_no_ranks(base, tmp_path):
+    train(tiny(base, model__backbone__plugins=[], **SHORT), tmp_path)
+    assert 'rank_pattern' not in safe_load(tmp_path / 'epoch_2.pth')['meta']
+
+
+def test_views_become_compact_and_shared_storage_stays_shared():
+    whole = torch.zeros(4, 6)
+    state = dict(cut=whole[:1], whole=whole, same=whole.view(6, 4), all=torch.ones(1).expand(3))
+    make_compact(state)
+    assert state['cut'].untyped_storage().nbytes() == 24
+    assert state['whole'].data_ptr() == state['same'].data_ptr() == whole.data_ptr()
+
+
+@pytest.mark.parametrize('kind, ranks, advice', [
+    ('shared', dict(rank=2, task_rank=8), 'rank=6 in'),
+    ('depth', dict(rank=8, task_rank=1), 'task_rank=4 in'),
+    ('both', dict(rank=2, task_rank=1), 'rank=6 and task_rank=4 in'),
+])  # fmt: skip
+def test_ranks_that_do_not_fit_are_named(base, kind, ranks, advice):
+    made = MODELS.build(shrinking(base).model)
+    other = MODELS.build(shrinking(base, adapter={**DORA, **ranks}).model)
+    with pytest.raises(CheckpointError) as error:
+        load_checked(other, made.state_dict(), 'Checkpoint a.pth')
+    text = str(error.value)
+    assert text.startswith('Checkpoint a.pth has adapters of a higher rank than the model')
+    first = 'backbone.network.layers.0.blocks.0.mlp.fc1'
+    if kind != 'depth':
+        assert f"{first}, stream 'shared': rank 6 in the file, at most 2 in the model" in text
+    if kind != 'shared':
+        assert f"{first}, stream 'depth': rank 4 in the file, at most 1 in the model" in text
+    streams = dict(shared=8, depth=16, both=24)[kind]
+    assert f'and {streams - 4} more' in text and f'set {advice} the cfg of the plugin' in text
+
+
+def test_ranks_and_something_else_that_do_not_fit(base):
+    made = MODELS.build(shrinking(base).model)
+    cfg = shrinking(base, adapter={**DORA, 'rank': 2}, model__decoder__head__channels=9)
+    with pytest.raises(CheckpointError, match='(?s)another architecture.*size mismatch'):
+        load_checked(MODELS.build(cfg.model), made.state_dict())
