@@ -12,6 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mtpeft.adapters.ranks import compact
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked
@@ -24,6 +25,8 @@ def init_model(
     config: str | Path | Config, checkpoint: str | Path | None = None, device: str = 'cpu'
 ) -> nn.Module:
     """Build a model, load its weights, and put it in eval mode.
+
+    Components of adapters that were pruned in training take no room in it.
 
     Args:
         config: A config or its path.
@@ -52,6 +55,7 @@ def init_model(
         if partial:
             check_base(model, saved.get('meta', {}).get('base', {}), what)
         load_checked(model, state, what)
+        compact(model)
     model.cfg = cfg
     return model.to(device).eval()
 

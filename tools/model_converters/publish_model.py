@@ -1,0 +1,126 @@
+"""Write what a run has trained as one small file to pass on.
+
+    python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors [--ema | --no-ema]
+
+OUT holds the trained tensors of the checkpoint (also the base, where the checkpoint has it), of
+low-rank adapters the active components, and nothing that only a run needs (optimizer, schedulers,
+log). Its metadata, JSON by key, names the base, the ranks, the tasks, the config's text, the
+version of mtpeft, and the checkpoint it came from. OUT goes where a checkpoint goes: to
+`init_model`, tools/test.py, or load_from.
+
+Of a run with an EMAHook, the average is written, which is also what is evaluated. --ema refuses a
+checkpoint that has none, --no-ema writes the weights that were averaged.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+import mtpeft
+from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.checkpoint import CheckpointError, safe_load
+from mtpeft.utils.rank_patterns import describe_ranks
+
+_AVERAGED = 'ema_state_dict'
+_PREFIX = 'module.'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('checkpoint', metavar='CKPT', help='checkpoint of a run (.pth)')
+    parser.add_argument('target', metavar='OUT', help='file to write (.safetensors)')
+    parser.add_argument(
+        '--ema', action=argparse.BooleanOptionalAction,
+        help='write the average over training, or the weights that were averaged; default: the '
+             'average if there is one',
+    )  # fmt: skip
+    parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
+    return parser.parse_args()
+
+
+def read(path: Path) -> dict:
+    """A checkpoint that a run wrote.
+
+    Raises:
+        SystemExit: the file is none.
+    """
+    try:
+        saved = safe_load(path)
+    except (FileNotFoundError, CheckpointError) as error:
+        raise SystemExit(str(error)) from error
+    state = saved.get('state_dict')
+    has_state = isinstance(state, Mapping) and all(map(torch.is_tensor, state.values()))
+    if not has_state or not isinstance(saved.get('meta'), Mapping) or 'epoch' not in saved['meta']:
+        raise SystemExit(
+            f"{path} is no checkpoint of a run: expected 'state_dict' with tensors and 'meta' with "
+            f"the epoch, got {', '.join(map(repr, saved)) or 'nothing'}. Give a file such as "
+            'epoch_10.pth or best_*.pth from a work dir.'
+        )
+    return saved
+
+
+def choose(saved: Mapping, ema: bool | None, path: Path) -> tuple[dict[str, Tensor], str]:
+    """The state dict to publish, and ``'averaged'`` or ``'trained'``.
+
+    MMEngine's ``EMAHook`` writes the average as ``state_dict`` and what was averaged beside it.
+    """
+    if _AVERAGED not in saved:
+        if ema:
+            raise SystemExit(
+                f'{path} has no average (the run had no EMAHook). Leave --ema out to publish the '
+                'weights that it has.'
+            )
+        return saved['state_dict'], 'trained'
+    if ema is not False:
+        return saved['state_dict'], 'averaged'
+    beside = {
+        key.removeprefix(_PREFIX): value
+        for key, value in saved[_AVERAGED].items() if key.startswith(_PREFIX)
+    }  # fmt: skip
+    # without update_buffers, the average has no buffers of its own
+    return {**saved['state_dict'], **beside}, 'trained'
+
+
+def describe(meta: Mapping, weights: str, path: Path) -> dict[str, Any]:
+    """The metadata of a published file."""
+    known = {key: meta[key] for key in ('base', 'rank_pattern', 'tasks', 'cfg') if key in meta}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return dict(
+        known, weights=weights, mtpeft_version=mtpeft.__version__,
+        source=dict(name=path.name, sha256=digest, epoch=meta['epoch'], iter=meta.get('iter')),
+    )  # fmt: skip
+
+
+def main() -> None:
+    args = parse_args()
+    source, target = Path(args.checkpoint), Path(args.target)
+    if target.suffix != '.safetensors':
+        raise SystemExit(f'Expected OUT to end in .safetensors, got {target}.')
+    if target.exists() and not args.force:
+        raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
+    saved = read(source)
+    state, weights = choose(saved, args.ema, source)
+    metadata = describe(saved['meta'], weights, source)
+    # safetensors takes no two tensors of one storage
+    tensors = {key: value.contiguous().clone() for key, value in state.items()}
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    write_atomically(save(tensors, texts), target)
+    sizes = source.stat().st_size, target.stat().st_size
+    print(f'{source}: {sizes[0]:,} bytes -> {target}: {sizes[1]:,} bytes')
+    numbers = sum(value.numel() for value in tensors.values())
+    print(f'{len(tensors)} tensors ({weights}), {numbers:,} numbers')
+    if metadata.get('rank_pattern'):
+        print(describe_ranks(metadata['rank_pattern']))
+
+
+if __name__ == '__main__':
+    main()
