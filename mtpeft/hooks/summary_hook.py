@@ -44,7 +44,9 @@ class SummaryHook(Hook):
                 runner.logger.info(f'{name.split("_")[0].capitalize()} checkpoint: {path}')
         for hook in runner.hooks:
             if getattr(hook, 'last_grid', None):
-                runner.logger.info(f'Input, ground truth and prediction: {hook.last_grid}')
+                has_input = getattr(hook, 'draw_input', True)
+                drawn = 'Input, ground truth' if has_input else 'Ground truth'
+                runner.logger.info(f'{drawn} and prediction: {hook.last_grid}')
 
 
 def parameter_table(model: nn.Module) -> str:
