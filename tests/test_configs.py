@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -51,7 +52,7 @@ def batch(model, size=64):
 
 def test_every_folder_has_configs():
     folders = {Path(f).name for f in FOLDERS}
-    assert {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora'} <= folders
+    assert {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora', 'faar'} <= folders
 
 
 @pytest.mark.parametrize('path', LEAVES)
@@ -102,6 +103,8 @@ def test_one_loss_step_moves_what_is_trained_and_nothing_else(folder):
         ('mtlora/mtlora-r64_swin-t_nyud', 7_810_478, 245_760),
         ('full_finetune/full_finetune_swin-t_pascal', 27_517_818 + 1_946_624, 0),
         ('decoders_only/decoders_only_swin-t_pascal', 1_946_624, 0),
+        # 2,093,050 + 143,808 r
+        ('faar/faar_swin-t_pascal', 11_296_762, 594_432),
     ],
 )
 def test_parameter_counts_of_the_papers(config, trainable, unused):
@@ -125,3 +128,73 @@ def test_mtlora_count_follows_the_formula(rank):
     assert components['lora_shared'] + components['unused'] == shared
     assert components['lora_task'] == task
     assert components['unused'] == 5 * widths[-1] * rank
+
+
+def faar_components(rank, channels):
+    """FAAR's parameters on Swin-T with tasks that predict so many ``channels``, by component."""
+    tasks, widths, depths, merged = len(channels), (96, 192, 384, 768), (2, 2, 6, 2), (96, 192, 384)
+    blocks = sum(width * depth for width, depth in zip(widths, depths, strict=True))
+    levels = {192: 18, 384: 36, 768: 72 + 144}  # two levels of width 768
+    projections = sum(a * b for a, b in levels.items())
+    concatenated = 18 + 36 + 72 + 144
+    hidden = 4 * concatenated
+    head = concatenated * hidden + hidden + 2 * hidden
+    # proj, fc1 and fc2 of the very last block: no task reads the shared stream behind them
+    unused_widths = 768 * (2 + 5 + 5), 768 * (1 + 4 + 1)
+    return dict(
+        patch_embed=96 * 3 * 4 * 4 + 96,
+        norms=4 * blocks + sum(2 * 4 * width for width in merged) + 2 * 96,
+        relative_position=13 * 13 * sum(h * d for h, d in zip((3, 6, 12, 24), depths, strict=True)),
+        # qkv C -> 3C, proj C -> C, fc1 C -> 4C, fc2 4C -> C, merging 4C -> 2C
+        lora_shared=(16 * blocks + sum(6 * width for width in merged) - unused_widths[0]) * rank,
+        magnitude_shared=9 * blocks + sum(2 * width for width in merged) - unused_widths[1],
+        lora_task=12 * sum(widths) * tasks * rank,
+        magnitude_task=6 * sum(widths) * tasks,
+        unused=unused_widths[0] * rank + unused_widths[1],
+        projections=projections * tasks,
+        # a task and level: 16 bins, a scale and a shift a channel, alpha; four scalars of XT-Cons
+        ts_pd=(18 * concatenated + 4 * (1 + 4)) * tasks,
+        heads=head * tasks + sum((hidden + 1) * c for c in channels),
+    )
+
+
+PASCAL, NYUD = (21, 7, 1, 3), (40, 1, 3)
+
+
+@pytest.mark.parametrize('rank', [1, 8, 64])
+@pytest.mark.parametrize(('data', 'channels'), [('pascal', PASCAL), ('nyud', NYUD)])
+def test_faar_count_follows_the_formula(data, channels, rank):
+    cfg = load(f'configs/faar/faar_swin-t_{data}.py')
+    for plugin in cfg.model.backbone.plugins:
+        plugin.cfg.rank = rank
+    components = parameter_components(MODELS.build(cfg.model))
+    assert components == faar_components(rank, channels)
+    if data == 'pascal':
+        assert sum(components.values()) == 2_093_050 + 143_808 * rank
+        assert sum(components[k] for k in decoder_components if k in components) == 1_946_624
+        assert components['ts_pd'] == 19_520
+        magnitudes = components['magnitude_shared'] + components['magnitude_task']
+        assert magnitudes + (components['unused'] - 768 * 12 * rank) == 75_648
+
+
+def test_faar_starts_with_the_features_of_the_frozen_backbone():
+    """The levels are what stock timm gives behind each patch merging, for every task."""
+    cfg = load('configs/faar/faar_swin-t_pascal.py')
+    cfg.model.backbone.backbone.pretrained = False
+    backbone = MODELS.build(cfg.model).backbone.eval()
+    stock = timm.create_model('swin_tiny_patch4_window7_224', num_classes=0).eval()
+    state = {k: v for k, v in backbone.network.state_dict().items() if '.adapter.' not in k}
+    stock.load_state_dict(state)
+    taps = [*(layer.downsample for layer in stock.layers[1:]), stock.layers[-1]]
+    wanted = []
+    for tap in taps:
+        tap.register_forward_hook(lambda module, x, out: wanted.append(out.permute(0, 3, 1, 2)))
+    picture = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        stock.forward_features(picture)
+        levels = backbone(picture)
+    assert list(levels) == ['semseg', 'human_parts', 'sal', 'normals']
+    assert len(wanted) == 4
+    for own in levels.values():
+        for level, frozen in zip(own, wanted, strict=True):
+            torch.testing.assert_close(level, frozen, rtol=1e-5, atol=1e-5)
