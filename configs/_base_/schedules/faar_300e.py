@@ -1,5 +1,5 @@
-# FAAR as printed (arXiv 2603.20403): AdamW, learning rate 5e-4 at a batch of 32, 300 epochs. What it
-# does not print is MTLoRA's (mtlora_300e.py): warm-up of 20 epochs, cosine, weight decay, clipping.
+# FAAR as printed (arXiv 2603.20403): AdamW, learning rate 5e-4 at a batch of 32, 300 epochs. What
+# it does not print is of mtlora_300e.py: warm-up of 20 epochs, cosine, weight decay, clipping.
 optim_wrapper = dict(
     type='OptimWrapper',
     # no weight decay for parameters with one axis
