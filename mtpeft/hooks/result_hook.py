@@ -16,9 +16,11 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mtpeft.adapters.ranks import rank_pattern
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import write_atomically
 from mtpeft.utils.model_state import unwrap
+from mtpeft.utils.rank_patterns import mean_rank
 
 RESULT_FILE = 'result.json'
 
@@ -28,10 +30,11 @@ class ResultHook(Hook):
     """Writes ``<work_dir>/result.json`` when training is done; the file says that it is.
 
     It holds the metrics of the last epoch's evaluation (done now if the run was stopped between
-    the last checkpoint and its evaluation), each task's headline, the trainable parameters, the
-    median time of a training step with its loading of data, the peak memory, and what the run was
-    made with. Memory is the most that tensors took on a GPU, else that of the main process
-    (without the workers that load data), since the start or the last resume.
+    the last checkpoint and its evaluation), each task's headline, the trainable parameters (those
+    at the start, and ``effective``: at the end, without pruned components of adapters), the mean
+    rank of adapters, the median time of a training step with its loading of data, the peak memory,
+    and what the run was made with. Memory is the most that tensors took on a GPU, else that of the
+    main process (without the workers that load data), since the start or the last resume.
 
     Args:
         recipe: Fingerprint of the run's options, copied into the file.
@@ -67,6 +70,7 @@ class ResultHook(Hook):
         if self._metrics is None or self._epoch != runner.epoch:
             # sets them, through after_val_epoch
             runner.val_loop.run()
+        self._parameters |= count_effective(unwrap(runner.model))
         self._write(runner)
 
     @master_only
@@ -114,6 +118,24 @@ def count_parameters(model: torch.nn.Module) -> dict:
         trainable=trainable, without_decoder=without_decoder,
         without_decoder_and_unused=without_decoder - components.get('unused', 0),
         components=components,
+    )  # fmt: skip
+
+
+def count_effective(model: torch.nn.Module) -> dict:
+    """Trainable parameters without pruned components, and the mean rank over all streams.
+
+    Returns:
+        ``effective``, ``effective_without_decoder``, and ``mean_rank``, which is ``None`` without
+        low-rank adapters.
+    """
+    from mtpeft.models import decoder_components, effective_components
+
+    components = effective_components(model)
+    effective = sum(components.values())
+    decoder = sum(components.get(name, 0) for name in decoder_components)
+    return dict(
+        effective=effective, effective_without_decoder=effective - decoder,
+        mean_rank=mean_rank(rank_pattern(model)),
     )  # fmt: skip
 
 

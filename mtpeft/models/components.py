@@ -1,6 +1,10 @@
 """Which component of a model its trainable parameters belong to."""
 
+from collections.abc import Mapping
+
 from torch import nn
+
+from mtpeft.adapters.ranks import low_rank_adapters
 
 #: Components that make up the decoder.
 decoder_components = ('projections', 'heads', 'shared_base')
@@ -27,6 +31,43 @@ def parameter_components(model: nn.Module) -> dict[str, int]:
         >>> parameter_components(nn.Sequential(neck, nn.Linear(1, 1)))
         {'projections': 6, 'other': 2}
     """
+    return _count(model, {})
+
+
+def effective_components(model: nn.Module) -> dict[str, int]:
+    """As :func:`parameter_components`, without the numbers of pruned components of adapters.
+
+    The sum is the number of trainable parameters less
+    :func:`mtpeft.adapters.ranks.pruned_parameters`.
+    """
+    return _count(model, _pruned(model))
+
+
+def _count(model: nn.Module, less: Mapping[int, int]) -> dict[str, int]:
+    component = _components(model)
+    counts: dict[str, int] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kind = component.get(id(parameter), 'other')
+            number = parameter.numel() - less.get(id(parameter), 0)
+            counts[kind] = counts.get(kind, 0) + number
+    return counts
+
+
+def _pruned(model: nn.Module) -> dict[int, int]:
+    """How many numbers of a parameter belong to pruned components, by identity."""
+    pruned = {}
+    for adapter in low_rank_adapters(model).values():
+        for group in adapter.groups.values():
+            room = group.rank * len(group.streams)
+            for parameter in group.parameters.values():
+                one = parameter.numel() // room
+                pruned[id(parameter)] = (room - sum(group.active)) * one
+    return pruned
+
+
+def _components(model: nn.Module) -> dict[int, str]:
+    """The component of each parameter that a module names, by identity."""
     component: dict[int, str] = {}
     for path, module in model.named_modules():
         method = getattr(module, 'parameter_components', None)
@@ -38,12 +79,7 @@ def parameter_components(model: nn.Module) -> dict[str, int]:
         }
         for key, kind in claims.items():
             component.setdefault(key, kind)
-    counts: dict[str, int] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            kind = component.get(id(parameter), 'other')
-            counts[kind] = counts.get(kind, 0) + parameter.numel()
-    return counts
+    return component
 
 
 def _identity(own: dict[str, nn.Parameter], name: str, path: str) -> int:

@@ -13,9 +13,11 @@ from mtpeft.apis.suite.suite import Suite
 from mtpeft.apis.suite.summary import SINGLE_TASK, Row, Stat, Summary, summarise
 from mtpeft.utils.atomic import write_atomically
 
-_COUNTS = ('trainable', 'without_decoder', 'without_decoder_and_unused')
+_COUNTS = ('trainable', 'effective', 'without_decoder', 'effective_without_decoder',
+           'without_decoder_and_unused')  # fmt: skip
 _ABOUT = """\
-Trainable parameters in millions; "without" leaves out the decoder and what trains without effect.
+Trainable parameters in millions; "effective" are those left after training, without pruned
+components of adapters; "without" leaves out the decoder and what trains without effect.
 Seconds per training step: the median, with the loading of data. Memory: {memory}.
 {single}"""
 _SINGLE = """\
@@ -54,7 +56,8 @@ def write_report(suite: Suite, work_dir: str | Path) -> Summary:
 def markdown(suite: Suite, summary: Summary, runs: Sequence[Run]) -> str:
     """The table, what its columns are, and every run below it."""
     header = ['method', *(_title(task, line) for task, line in summary.headline.items()),
-              'Δm % ↑', 'trainable M', 'without M', 's/step', 'memory MB', 'seeds']  # fmt: skip
+              'Δm % ↑', 'trainable M', 'effective M', 'without M', 's/step', 'memory MB',
+              'seeds']  # fmt: skip
     rows = [_row(row, summary.headline) for row in summary.rows]
     recipe = '; '.join(f'`{key}={value}`' for key, value in suite.cfg_options.items())
     memory = ' and '.join(
@@ -104,7 +107,7 @@ def _row(row: Row, headline: dict[str, dict]) -> list[str]:
     figures = [_shown(row.metrics.get(f'{task}/{line["metric"]}'), _digits(line['unit']))
                for task, line in headline.items()]  # fmt: skip
     millions = [f'{row.parameters[key] / 1e6:.3f}' if row.parameters else '-'
-                for key in ('trainable', 'without_decoder_and_unused')]  # fmt: skip
+                for key in ('trainable', 'effective', 'without_decoder_and_unused')]  # fmt: skip
     seconds = '-' if row.seconds_per_step is None else f'{row.seconds_per_step:.3f}'
     memory = '-' if row.peak_memory_mb is None else f'{row.peak_memory_mb:.0f}'
     seeds = ', '.join(map(str, row.seeds)) or 'none'

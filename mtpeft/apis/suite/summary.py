@@ -39,8 +39,9 @@ class Row:
         metrics: By ``'<task>/<metric>'``.
         delta_m: Over the seeds that the method and all single-task runs have in common.
         delta_note: Why there is no Delta_m, or that it is of fewer seeds.
-        parameters: ``trainable``, ``without_decoder``, ``without_decoder_and_unused``; of the
-            single-task networks their sum.
+        parameters: ``trainable``, ``without_decoder``, ``without_decoder_and_unused``, and
+            ``effective`` and ``effective_without_decoder`` after training without pruned
+            components, the mean over seeds; of the single-task networks their sum.
         seconds_per_step: Mean over seeds of each run's median; of the single-task networks the
             sum of one step each.
         peak_memory_mb: Largest of all runs.
@@ -164,8 +165,8 @@ def _single_row(groups: Sequence[Sequence[Run]]) -> Row:
     finished = [_finished(group) for group in groups]
     row.seeds = tuple(sorted(set.intersection(*({r.seed for r in runs} for runs in finished))))
     if all(finished):
-        counts = [runs[0].result['parameters'] for runs in finished]
-        row.parameters = {key: sum(c[key] for c in counts) for key in _counts(counts[0])}
+        counts = [_parameters(runs) for runs in finished]
+        row.parameters = {key: sum(c[key] for c in counts) for key in counts[0]}
         steps = [_seconds(runs) for runs in finished]
         row.seconds_per_step = None if None in steps else sum(steps)
         row.delta_m = Stat(0.0, math.nan, 1)
@@ -180,14 +181,24 @@ def _method_row(
     entry, finished = runs[0].entry, _finished(runs)
     row = _base_row(entry.label, entry.role, runs)
     if finished:
-        row.parameters = _counts(finished[0].result['parameters'])
+        row.parameters = _parameters(finished)
         row.seconds_per_step = _seconds(finished)
         row.delta_m, row.delta_note = _delta(finished, headline, singles, single)
     return row
 
 
+def _parameters(runs: Sequence[Run]) -> dict[str, int]:
+    """Means over seeds, whose ranks may have shrunk differently."""
+    counts = [_counts(run.result['parameters']) for run in runs]
+    return {key: round(statistics.fmean(c[key] for c in counts)) for key in counts[0]}
+
+
 def _counts(parameters: Mapping) -> dict[str, int]:
-    return {key: value for key, value in parameters.items() if isinstance(value, int)}
+    counts = {key: value for key, value in parameters.items() if isinstance(value, int)}
+    # results from before ranks could shrink do not say
+    return dict(
+        effective=counts['trainable'], effective_without_decoder=counts['without_decoder']
+    ) | counts  # fmt: skip
 
 
 def _seconds(runs: Sequence[Run]) -> float | None:
