@@ -3,10 +3,13 @@
 import json
 
 import pytest
-from helpers.engine import CONFIG, call_tool, tiny
+from helpers.engine import CONFIG, call_tool, tiny, write_base
+from helpers.shrunk import shrunk_run
 
+from mtpeft.adapters.ranks import pruned_parameters
 from mtpeft.registry import MODELS
 from mtpeft.utils.benchmark import random_batch
+from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.tables import table
 
 
@@ -68,3 +71,54 @@ def test_labels_of_noise_fit_their_tasks():
 def test_tables_line_up():
     lines = table(['a', 'b'], [['x', 1000], ['longer', 2]]).splitlines()
     assert lines[2].endswith(' 1,000') and len({len(line) for line in lines}) == 1
+
+
+@pytest.fixture(scope='module')
+def shrunk(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('shrunk')
+    return folder, shrunk_run(write_base(folder / 'base.pth'), folder)
+
+
+def test_get_params_after_shrinking(shrunk, capsys):
+    """Recounted from the file, which holds active components only; without the base."""
+    folder, runner = shrunk
+    words = ('tools/analysis_tools/get_params.py', folder / 'config.py')
+    base = 'model.backbone.backbone.pretrained=/no/such/file.pth'
+    call_tool(*words, folder / 'run/epoch_3.pth', '--json', '--cfg-options', base)
+    counts = json.loads(capsys.readouterr().out)
+    call_tool(*words, '--json')
+    fresh = json.loads(capsys.readouterr().out)
+    assert fresh['effective'] == fresh['trainable'] == counts['trainable']
+    assert fresh['effective_components'] == fresh['components'] == counts['components']
+    assert fresh['mean_rank'] == pytest.approx((6 + 4 + 4) / 3)
+    state = safe_load(folder / 'run/epoch_3.pth')['state_dict']
+    size = {'A': 0, 'B': 0, 'task_A': 0, 'task_B': 0}
+    for key, value in state.items():
+        name = key.split('.adapter.')[-1].split('.')[0]
+        if name in size:
+            size[name] += value.numel()
+    effective = counts['effective_components']
+    # the shared path of the last block serves no later stage
+    unused = runner.model.backbone.unused_parameter_names()
+    idle = sum(state[f'backbone.{name}'].numel() for name in unused)
+    assert effective['unused'] == idle
+    assert effective['lora_task'] == size['task_A'] + size['task_B']
+    idle_factors = sum(state[f'backbone.{n}'].numel() for n in unused if n[-2:] in ('.A', '.B'))
+    assert effective['lora_shared'] == size['A'] + size['B'] - idle_factors
+    assert sum(effective.values()) == counts['effective']
+    assert counts['effective'] == counts['trainable'] - pruned_parameters(runner.model)
+    assert counts['effective'] < counts['trainable']
+
+
+def test_get_params_as_a_table_after_shrinking(shrunk, capsys):
+    folder, _ = shrunk
+    words = ('tools/analysis_tools/get_params.py', folder / 'config.py')
+    call_tool(*words, folder / 'run/epoch_3.pth')
+    out = capsys.readouterr().out
+    lines = {cells[0]: cells[1:] for line in out.splitlines() if (cells := line.split())}
+    number = {name: int(lines[name][-1].replace(',', '')) for name in ('lora_task', 'trainable')}
+    whole = {name: int(lines[name][0].replace(',', '')) for name in number}
+    assert lines['component'] == ['parameters', 'effective'] and 'mean rank of adapters' in out
+    assert all(number[name] < whole[name] for name in number)
+    call_tool(*words)
+    assert 'effective' not in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Count the parameters of a config's model by what they are for.
 
-The model is built without its pretrained weights, so no network is needed.
+The model is built without its pretrained weights, so no network is needed. With a checkpoint,
+``effective`` counts leave out the components of adapters that were pruned in training.
 """
 
 import argparse
@@ -10,10 +11,12 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from mtpeft.models import decoder_components, parameter_components
+from mtpeft.adapters.ranks import rank_pattern
+from mtpeft.models import decoder_components, effective_components, parameter_components
 from mtpeft.registry import MODELS
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import load_checked
+from mtpeft.utils.rank_patterns import mean_rank
 from mtpeft.utils.tables import table
 
 
@@ -29,19 +32,39 @@ def parse_args() -> argparse.Namespace:
 
 
 def count(cfg: Config, checkpoint: str | None = None) -> dict:
-    """``trainable``, ``total``, ``decoder`` and ``components`` (trainable, by component)."""
+    """``trainable``, ``total``, ``decoder`` and ``components`` (trainable, by component).
+
+    ``effective`` and ``effective_components`` are without pruned components of adapters,
+    ``mean_rank`` is over all their streams.
+    """
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
         saved = safe_load(checkpoint)
         load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}')
-    components = parameter_components(model)
+    components, effective = parameter_components(model), effective_components(model)
     return dict(
         trainable=sum(components.values()),
+        effective=sum(effective.values()),
         total=sum(parameter.numel() for parameter in model.parameters()),
         decoder=sum(components.get(name, 0) for name in decoder_components),
         components=components,
+        effective_components=effective,
+        mean_rank=mean_rank(rank_pattern(model)),
     )
+
+
+def report(counts: dict, with_effective: bool) -> str:
+    """The counts as a table."""
+    sums = {name: counts[name] for name in ('decoder', 'trainable', 'total')}
+    header = ['component', 'parameters', '']
+    rows = [[name, number, f'{number / 1e6:.3f}M']
+            for name, number in (counts['components'] | sums).items()]  # fmt: skip
+    if with_effective:
+        header.append('effective')
+        effective = counts['effective_components'] | dict(trainable=counts['effective'])
+        rows = [[*row, effective.get(row[0], '')] for row in rows]
+    return table(header, rows)
 
 
 def main() -> None:
@@ -55,10 +78,9 @@ def main() -> None:
     if args.json:
         print(json.dumps(counts, indent=2))
         return
-    rows = [[name, number, f'{number / 1e6:.3f}M'] for name, number in counts['components'].items()]
-    rows += [[name, counts[name], f'{counts[name] / 1e6:.3f}M']
-             for name in ('decoder', 'trainable', 'total')]  # fmt: skip
-    print(table(['component', 'parameters', ''], rows))
+    print(report(counts, with_effective=args.checkpoint is not None))
+    if args.checkpoint and counts['mean_rank'] is not None:
+        print(f'mean rank of adapters: {counts["mean_rank"]:.2f}')
 
 
 if __name__ == '__main__':
