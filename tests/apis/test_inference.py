@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.engine import CONFIG, tiny, train, write_base
+from helpers.shrunk import shrunk_run
 
+from mtpeft.adapters import low_rank_adapters, rank_pattern
 from mtpeft.apis import MultiTaskInferencer, init_model
 from mtpeft.utils.checkpoint import CheckpointError
 
@@ -87,3 +89,21 @@ def test_checkpoints_are_checked(trained, tmp_path):
 
 def test_from_a_path_of_a_config():
     assert list(init_model(CONFIG).tasks) == ['semseg', 'depth']
+
+
+def test_no_room_for_pruned_components(tmp_path):
+    runner = shrunk_run(write_base(tmp_path / 'base.pth'), tmp_path)
+    model = init_model(tmp_path / 'config.py', tmp_path / 'run/epoch_3.pth')
+    assert rank_pattern(model) == rank_pattern(runner.model)
+    for layer, adapter in low_rank_adapters(model).items():
+        ranks = adapter.ranks()
+        assert len(adapter.A) == ranks.pop('shared'), layer
+        assert adapter.task_A.shape[1] == max(ranks.values()), layer
+    count = [sum(p.numel() for p in m.parameters()) for m in (model, runner.model)]
+    assert count[0] < count[1]
+    image = picture(40, 33)
+    compact = MultiTaskInferencer(model)(image)
+    runner.model.eval()
+    whole = MultiTaskInferencer(runner.model)(image)
+    for name in whole:
+        np.testing.assert_allclose(compact[name], whole[name], atol=1e-6)

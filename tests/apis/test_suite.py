@@ -17,11 +17,13 @@ import traceback
 from pathlib import Path
 
 import pytest
-from helpers.engine import CONFIG, ROOT, call_tool, tiny, train
+from helpers.engine import CONFIG, ROOT, call_tool, tiny, train, write_base
+from helpers.shrunk import shrinking
 from helpers.suites import calls, make_suite, run, statuses
 from matplotlib.text import Text
 
 import mtpeft.apis.suite.run as suite_run
+from mtpeft.adapters.ranks import pruned_parameters, rank_pattern
 from mtpeft.apis.suite import ChangedRecipeError, collect, load_suite, write_report
 from mtpeft.apis.suite.folder import BusyError, RunFolder
 from mtpeft.apis.suite.plot import draw_delta, plot_delta
@@ -99,7 +101,30 @@ def test_numbers_of_the_table_recomputed_by_hand(tmp_path):
     line = next(x for x in (tmp_path / 'work/table.md').read_text().splitlines() if 'lora' in x)
     cells = [cell.strip() for cell in line.strip('|').split('|')]
     assert cells[:3] == ['lora', '45.00 ± 4.24', '0.825 ± 0.106']
-    assert cells[3].startswith(f'{sum(gains) / 2:+.2f} ± ') and cells[4:6] == ['0.003', '0.002']
+    assert cells[3].startswith(f'{sum(gains) / 2:+.2f} ± ')
+    assert cells[4:7] == ['0.003', '0.003', '0.002']
+
+
+def test_parameters_after_shrinking_are_means_over_seeds(tmp_path):
+    """Runs made before ranks could shrink count as they were trained."""
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, seeds=[0, 1])))
+    run(suite, tmp_path)
+    for seed, effective in enumerate((2000, 1500)):
+        file = tmp_path / f'work/lora/seed{seed}/result.json'
+        result = json.loads(file.read_text())
+        result['parameters'].update(
+            effective=effective, effective_without_decoder=effective - 500, mean_rank=3.5
+        )
+        file.write_text(json.dumps(result))
+    write_report(suite, tmp_path / 'work')
+    with open(tmp_path / 'work/table.csv') as file:
+        single, lora = csv.DictReader(file)
+    columns = ('trainable', 'effective', 'without_decoder', 'effective_without_decoder')
+    assert [int(lora[k]) for k in columns] == [3000, 1750, 2500, 1250]
+    assert [int(single[k]) for k in columns] == [6000, 6000, 5000, 5000]
+    table = (tmp_path / 'work/table.md').read_text()
+    assert '| trainable M | effective M | without M |' in table
+    assert '| 0.003 | 0.002 | 0.002 |' in table
 
 
 def test_baselines_are_what_the_evaluator_reads(tmp_path):
@@ -460,3 +485,23 @@ def test_a_run_without_an_evaluation_of_its_last_epoch_gets_one(tmp_path):
     train(cfg, tmp_path)
     result = json.loads((tmp_path / 'result.json').read_text())
     assert result['recipe'] == 'r' and result['epochs'] == 1 and 'depth/rmse' in result['metrics']
+
+
+def test_the_result_counts_what_shrinking_left(tmp_path):
+    cfg = shrinking(write_base(tmp_path / 'base.pth'))
+    cfg.default_hooks.result = dict(type='ResultHook', recipe='r')
+    runner = train(cfg, tmp_path)
+    counts = json.loads((tmp_path / 'result.json').read_text())['parameters']
+    pruned = pruned_parameters(runner.model)
+    assert pruned > 0 and counts['effective'] == counts['trainable'] - pruned
+    assert counts['effective_without_decoder'] == counts['without_decoder'] - pruned
+    ranks = [r for layer in rank_pattern(runner.model).values() for r in layer.values()]
+    assert counts['mean_rank'] == pytest.approx(statistics.mean(ranks))
+
+
+def test_the_result_without_adapters(tmp_path):
+    cfg = tiny(train_cfg__max_epochs=1, model__backbone__plugins=[])
+    cfg.default_hooks.result = dict(type='ResultHook')
+    train(cfg, tmp_path)
+    counts = json.loads((tmp_path / 'result.json').read_text())['parameters']
+    assert counts['effective'] == counts['trainable'] and counts['mean_rank'] is None

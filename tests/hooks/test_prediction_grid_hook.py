@@ -72,7 +72,7 @@ def test_no_photograph_reaches_a_grid_without_input(run, tmp_path):
     _, folder = run
     backends = [dict(type='LocalVisBackend')]
     cfg = tiny(folder / 'base.pth', visualizer__vis_backends=backends,
-               default_hooks__visualization__draw_input=False, **SHORT)  # fmt: skip
+               log_level='INFO', default_hooks__visualization__draw_input=False, **SHORT)  # fmt: skip
     train(cfg, tmp_path)
     drawings = [tmp_path / 'vis' / 'val_2.png', *tmp_path.rglob('val_predictions_2.png')]
     whole = cv2.imread(str(folder / 'vis' / 'val_2.png'))
@@ -81,6 +81,8 @@ def test_no_photograph_reaches_a_grid_without_input(run, tmp_path):
         drawn = cv2.imread(str(path))
         assert drawn.shape == (whole.shape[0], whole.shape[1] - 52, 3)
         np.testing.assert_array_equal(drawn[:50], whole[:50, 52:])  # the ground truth
+    last = next(tmp_path.rglob('*.log')).read_text().splitlines()[-1]
+    assert 'Ground truth and prediction: ' in last and 'Input' not in last
 
 
 def test_drawings_of_a_test_without_input(run, tmp_path):
