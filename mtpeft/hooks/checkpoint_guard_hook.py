@@ -49,8 +49,8 @@ class CheckpointGuardHook(Hook):
             raise CheckpointError(f"{what} has no 'state_dict' with tensors.")
         if runner._resume and 'epoch' not in checkpoint.get('meta', {}):
             raise CheckpointError(
-                f'{what} holds no state of a run to go on from (it may be a published model). Start '
-                'a new run from it with --cfg-options load_from=FILE, without --resume.'
+                f'{what} holds no state of a run to go on from (it may be a published model). '
+                'Start a new run from it with --cfg-options load_from=FILE, without --resume.'
             )
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', key): value for key, value in state.items()}

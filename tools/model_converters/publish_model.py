@@ -62,7 +62,7 @@ def read(path: Path) -> dict:
     if not has_state or not isinstance(saved.get('meta'), Mapping) or 'epoch' not in saved['meta']:
         raise SystemExit(
             f"{path} is no checkpoint of a run: expected 'state_dict' with tensors and 'meta' with "
-            f"the epoch, got {', '.join(map(repr, saved)) or 'nothing'}. Give a file such as "
+            f'the epoch, got {", ".join(map(repr, saved)) or "nothing"}. Give a file such as '
             'epoch_10.pth or best_*.pth from a work dir.'
         )
     return saved
