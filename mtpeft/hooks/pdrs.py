@@ -193,8 +193,15 @@ class PDRSHook(Hook):
             )
         if wrapper.clip_grad_kwargs:
             wrapper.clip_func = _after(self._score, wrapper.clip_func)
+        elif hasattr(wrapper, 'loss_scaler'):
+            # it leaves out the optimizer's step, and with it the hook, where gradients overflow
+            wrapper.step = _after(lambda: self._score_unscaled(wrapper), wrapper.step)
         else:
             wrapper.optimizer.register_step_pre_hook(lambda optimizer, *_: self._score(optimizer))
+
+    def _score_unscaled(self, wrapper: OptimWrapper) -> None:
+        wrapper.loss_scaler.unscale_(wrapper.optimizer)
+        self._score()
 
     def _restore(self, state: Mapping) -> None:
         for scored in self.scored:
