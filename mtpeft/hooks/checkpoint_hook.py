@@ -15,6 +15,7 @@ from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import ATOMIC
 from mtpeft.utils.model_state import base_identities, frozen_state_keys, unwrap
+from mtpeft.utils.rank_patterns import idle_streams
 from mtpeft.utils.suggest import hint
 
 
@@ -29,8 +30,8 @@ class AdapterCheckpointHook(CheckpointHook):
 
     Of low-rank adapters it holds the active components, with nothing of the pruned ones, and
     ``meta['rank_pattern']`` says how many there are: ``{layer: {'shared' or task: rank}}``. (The
-    optimizer's moments keep their shapes, since a resumed run needs them.) ``meta['tasks']`` are
-    the names of the model's tasks.
+    optimizer's moments keep their shapes, since a resumed run needs them.) ``meta`` also has the
+    names of the ``tasks``, and ``idle_streams``: ``{layer: [those whose adapter has no effect]}``.
 
     A file is written whole under a temporary name, then renamed; an older checkpoint is removed
     only after the new one is complete. What happens while saving (a full disk, a kill) leaves the
@@ -85,7 +86,7 @@ class AdapterCheckpointHook(CheckpointHook):
         if tasks:
             checkpoint['meta']['tasks'] = list(tasks)
         if pattern:
-            checkpoint['meta']['rank_pattern'] = pattern
+            checkpoint['meta'].update(rank_pattern=pattern, idle_streams=idle_streams(model))
         for name in ('state_dict', 'ema_state_dict'):
             make_compact(checkpoint.get(name, {}))
 

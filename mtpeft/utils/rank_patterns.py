@@ -1,10 +1,12 @@
 """Rank patterns, ``{layer: {'shared' or task: rank}}`` as checkpoints hold them, in figures."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from statistics import fmean
 
-from mtpeft.adapters.ranks import SHARED
+from torch import nn
+
+from mtpeft.adapters.ranks import SHARED, low_rank_adapters
 
 RankPattern = Mapping[str, Mapping[str, int]]
 
@@ -35,22 +37,55 @@ def mean_rank(pattern: RankPattern, *streams: str) -> float | None:
     return fmean(ranks) if ranks else None
 
 
-def describe_ranks(pattern: RankPattern) -> str:
-    """Means in words.
+def idle_streams(model: nn.Module) -> dict[str, list[str]]:
+    """Streams whose parameters have no effect on the output, by layer.
+
+    They are those that modules declare (``unused_parameter_names()``), such as the shared path of
+    the last block where every task has a lane. Nothing is known of their rank: it stays.
+    """
+    unused = {
+        f'{prefix}.{name}' if prefix else name
+        for prefix, module in model.named_modules()
+        if hasattr(module, 'unused_parameter_names')
+        for name in module.unused_parameter_names()
+    }
+    idle: dict[str, list[str]] = {}
+    for layer, adapter in low_rank_adapters(model).items():
+        for group in adapter.groups.values():
+            if all(f'{layer}.adapter.{name}' in unused for name in group.factors):
+                idle.setdefault(layer, []).extend(group.streams)
+    return idle
+
+
+def without_idle(pattern: RankPattern, idle: Mapping[str, Collection[str]]) -> RankPattern:
+    """The pattern without the streams of :func:`idle_streams`; every layer stays.
 
     Example:
-        >>> describe_ranks({'fc1': {'shared': 4, 'depth': 2}})
-        'mean rank 3.00 (shared 4.00, tasks 2.00) over 1 layer and 2 streams'
+        >>> without_idle({'fc': {'shared': 4, 'depth': 2}}, {'fc': ['shared']})
+        {'fc': {'depth': 2}}
     """
-    streams = streams_of(pattern)
-    tasks = [stream for stream in streams if stream != SHARED]
-    parts = {'shared': [SHARED] if SHARED in streams else [], 'tasks': tasks}
-    means = ', '.join(f'{k} {mean_rank(pattern, *v):.2f}' for k, v in parts.items() if v)
-    layers = f'{len(pattern)} layer{"s" if len(pattern) > 1 else ""}'
-    count = len(ranks_of(pattern))
+    return {
+        layer: {s: rank for s, rank in ranks.items() if s not in idle.get(layer, ())}
+        for layer, ranks in pattern.items()
+    }
+
+
+def describe_ranks(pattern: RankPattern, idle: Mapping[str, Collection[str]]) -> str:
+    """Means in words, without idle streams.
+
+    Example:
+        >>> describe_ranks({'fc1': {'shared': 4, 'depth': 2}, 'fc2': {'shared': 3}}, {})
+        'mean rank 3.00 (shared 3.50, tasks 2.00) of 3 streams in 2 layers'
+    """
+    used = without_idle(pattern, idle)
+    tasks = [stream for stream in streams_of(used) if stream != SHARED]
+    kinds = {'shared': [s for s in streams_of(used) if s == SHARED], 'tasks': tasks}
+    means = {kind: mean_rank(used, *names) for kind, names in kinds.items() if names}
+    shown = ', '.join(f'{kind} {mean:.2f}' for kind, mean in means.items())
+    left_out = sum(map(len, idle.values()))
     return (
-        f'mean rank {mean_rank(pattern):.2f} ({means}) over {layers} and '
-        f'{count} stream{"s" if count > 1 else ""}'
+        f'mean rank {mean_rank(used) or 0:.2f} ({shown}) of {len(ranks_of(used))} streams in '
+        f'{len(pattern)} layers' + (f'; {left_out} more have no effect' if left_out else '')
     )
 
 
@@ -83,7 +118,7 @@ def _common_words(names: list[str]) -> str:
     words = [name.split('.') for name in names]
     shortest = min(map(len, words))
     common = 0
-    while common + 2 < shortest and len({tuple(w[: common + 1]) for w in words}) == 1:
+    while common + 1 < shortest and len({tuple(w[: common + 1]) for w in words}) == 1:
         if any(w[common + 1].isdigit() for w in words):
             break
         common += 1

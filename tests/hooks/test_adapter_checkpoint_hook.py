@@ -257,6 +257,8 @@ def test_files_say_the_ranks_without_shrinking_too(run):
     meta = safe_load(f'{run.work_dir}/epoch_3.pth')['meta']
     assert meta['rank_pattern'] == rank_pattern(run.model)
     assert meta['tasks'] == ['semseg', 'depth']
+    # lanes of MTLoRA read what the shared path gives to the last layer
+    assert meta['idle_streams'] == {'backbone.network.layers.3.blocks.0.mlp.fc2': ['shared']}
     assert {r for ranks in meta['rank_pattern'].values() for r in ranks.values()} == {2}
 
 

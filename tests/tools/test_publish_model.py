@@ -67,8 +67,12 @@ def test_what_is_in_the_file(folder, last, tmp_path, capsys):
     text = len(json.dumps(meta))
     assert held < out.stat().st_size < held + 1.3 * text + 2 * names + 100 * len(tensors)
     assert f'{last.stat().st_size:,} bytes' in said and f'{out.stat().st_size:,} bytes' in said
-    ranks = [r for layer in meta['rank_pattern'].values() for r in layer.values()]
-    assert f'mean rank {np.mean(ranks):.2f} (shared ' in said and 'over 8 layers' in said
+    pattern, last_block = meta['rank_pattern'], 'backbone.network.layers.3'
+    assert {layer.rsplit('.', 4)[0] for layer in meta['idle_streams']} == {last_block}
+    ranks = [rank for layer, ranks in pattern.items() for stream, rank in ranks.items()
+             if stream != 'shared' or not layer.startswith(last_block)]  # fmt: skip
+    assert f'mean rank {np.mean(ranks):.2f} (shared ' in said
+    assert 'of 22 streams in 8 layers; 2 more have no effect' in said
     assert [p.name for p in out.parent.iterdir()] == ['out.safetensors']
 
 

@@ -30,6 +30,7 @@ from mtpeft.utils.rank_patterns import describe_ranks
 
 _AVERAGED = 'ema_state_dict'
 _PREFIX = 'module.'
+_META = ('base', 'rank_pattern', 'idle_streams', 'tasks', 'cfg')
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,7 +93,7 @@ def choose(saved: Mapping, ema: bool | None, path: Path) -> tuple[dict[str, Tens
 
 def describe(meta: Mapping, weights: str, path: Path) -> dict[str, Any]:
     """The metadata of a published file."""
-    known = {key: meta[key] for key in ('base', 'rank_pattern', 'tasks', 'cfg') if key in meta}
+    known = {key: meta[key] for key in _META if key in meta}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(
         known, weights=weights, mtpeft_version=mtpeft.__version__,
@@ -119,7 +120,7 @@ def main() -> None:
     numbers = sum(value.numel() for value in tensors.values())
     print(f'{len(tensors)} tensors ({weights}), {numbers:,} numbers')
     if metadata.get('rank_pattern'):
-        print(describe_ranks(metadata['rank_pattern']))
+        print(describe_ranks(metadata['rank_pattern'], metadata.get('idle_streams', {})))
 
 
 if __name__ == '__main__':
