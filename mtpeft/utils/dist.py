@@ -1,8 +1,11 @@
 """Several processes, on GPUs and on CPUs."""
 
+import ctypes
 import datetime
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 import torch.distributed as torch_dist
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+_PR_SET_PDEATHSIG = 1
 
 
 def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -32,13 +36,15 @@ def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> No
 def init_distributed(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
     """Start the process group where MMEngine cannot: on CPUs, with gloo.
 
-    MMEngine's ``init_dist`` sets the CUDA device whatever the backend. With a GPU nothing is done
-    here and the Runner starts the group itself.
+    MMEngine's ``init_dist`` sets the CUDA device whatever the backend. With a GPU the Runner
+    starts the group itself. Processes of torchrun end with it, see :func:`end_with_parent`.
 
     Args:
         launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``; ``'none'`` does nothing.
         dist_cfg: ``env_cfg.dist_cfg`` of the config; ``timeout`` in seconds is used.
     """
+    if launcher == 'pytorch':
+        end_with_parent()
     if launcher == 'none' or torch.cuda.is_available() or torch_dist.is_initialized():
         return
     if launcher == 'slurm':
@@ -50,6 +56,16 @@ def init_distributed(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
         os.environ.setdefault('MASTER_PORT', '29500')
     timeout = datetime.timedelta(seconds=dist_cfg.get('timeout', 1800))
     torch_dist.init_process_group('gloo', timeout=timeout)
+
+
+def end_with_parent() -> None:
+    """Let this process be ended when its parent has died (on Linux; elsewhere nothing is done).
+
+    torchrun starts its processes in sessions of their own. Where it is killed (by SIGKILL, or for
+    memory) they would train on, and write into the folder from which the run was resumed.
+    """
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _slurm_environment(port: int | None) -> None:

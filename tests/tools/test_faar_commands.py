@@ -1,0 +1,145 @@
+"""The command of FAAR's page, on scenes in the published layouts: it trains, is killed, resumes."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from helpers.engine import ROOT, call_tool, run_tool
+
+from mtpeft.utils.checkpoint import safe_load
+
+# layout of the data -> its converter's name, config
+DATA = {
+    'PASCAL_MT': ('pascal', 'configs/faar/faar_swin-t_pascal.py'),
+    'NYUD_MT': ('nyud', 'configs/faar/faar_swin-t_nyud.py'),
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Eight pictures of scenes to train on and two to validate on, and a local file of weights."""
+    folder = tmp_path_factory.mktemp('faar')
+    tool = 'tools/dataset_converters/scenes_export.py'
+    for name, (layout, _) in DATA.items():
+        with pytest.raises(SystemExit, match='0'):
+            call_tool(tool, folder / name, '--layout', layout, '--train', 8, '--val', 2,
+                      '--size', 64, 64)  # fmt: skip
+    network = timm.create_model('swin_tiny_patch4_window7_224', num_classes=0)
+    torch.save(network.state_dict(), folder / 'swin.pth')
+    return folder
+
+
+def options(folder, name, batch_size, pretrained):
+    """As a user gives them on the command line."""
+    loaders = {'train_dataloader': 2, 'val_dataloader': 0}
+    changes = {
+        'model.backbone.backbone.pretrained': pretrained,
+        'model.backbone.plugins.0.cfg.rank': 8,
+        'model.backbone.plugins.1.cfg.rank': 8,
+        'train_dataloader.batch_size': batch_size,
+        'train_cfg.max_epochs': 3,
+        'train_cfg.val_interval': 1,
+    }
+    for loader, resize in loaders.items():
+        changes[f'{loader}.dataset.data_root'] = folder / name
+        changes[f'{loader}.dataset.pipeline.{resize}.size'] = '(64,64)'
+        changes[f'{loader}.num_workers'] = 0
+        changes[f'{loader}.persistent_workers'] = False
+    return ['--cfg-options', *(f'{key}={value}' for key, value in changes.items())]
+
+
+def kill_in_the_second_epoch(work_dir, *command, **environ):
+    """Start a command and, after the first of the two iterations of epoch 2, end it by SIGKILL."""
+    command = [str(word) for word in [*command, 'default_hooks.logger.interval=1']]
+    environ = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, **environ}
+    environ['PYTHONPATH'] = str(ROOT)
+    work_dir.mkdir(exist_ok=True)
+    output = work_dir / 'output.txt'
+    with output.open('w') as file:
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=file, stderr=file)
+    try:
+        while 'Epoch(train) [2][1/2]' not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 10
+    while running(work_dir):
+        assert time.monotonic() < deadline, 'processes outlived their launcher'
+        time.sleep(0.05)
+    assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+
+
+def running(work_dir):
+    """Processes with the work dir in their command."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        with contextlib.suppress(OSError):
+            if str(work_dir).encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def check(work_dir):
+    """What a run leaves that was killed after its first epoch and resumed to the third."""
+    assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_3.pth')
+    saved = safe_load(work_dir / 'epoch_3.pth')
+    history = saved['pdrs']['history']
+    assert [(record['epoch'], record['iter']) for record in history] == [
+        (0, 0), (1, 2), (2, 4), (3, 6)
+    ]  # fmt: skip
+    means = []
+    for record in history:
+        ranks = [rank for layer in record['ranks'].values() for rank in layer.values()]
+        means.append(sum(ranks) / len(ranks))
+    assert means[0] == 8 and means[-1] < 7 and means == sorted(means, reverse=True)
+    assert saved['meta']['rank_pattern'] == history[-1]['ranks']
+    keys = [key for key in saved['state_dict'] if key.endswith('mlp.fc2.adapter.task_A.normals')]
+    assert len(keys) == 4
+    for key in keys:
+        layer = key.removesuffix('.adapter.task_A.normals')
+        assert len(saved['state_dict'][key]) == saved['meta']['rank_pattern'][layer]['normals']
+    assert len(list(work_dir.glob('best_mtl_delta_m_epoch_*.pth'))) == 1
+    logs = {path.name: path.read_text() for path in sorted(work_dir.glob('*/*.log'))}
+    text = '\n'.join(logs.values())
+    assert len(logs) == 2
+    for epoch in (1, 2, 3):
+        assert text.count(f'Epoch(val) [{epoch}][') >= 1
+    assert text.count('Ranks shrunk: mean') == 3 and 'resumed epoch: 1, iter: 2' in text
+
+
+@pytest.mark.parametrize('name', DATA)
+def test_train_is_killed_and_resumed(folder, name, tmp_path):
+    """PASCAL from a random base (in the checkpoint then), NYUD from a file."""
+    pretrained = False if name == 'PASCAL_MT' else folder / 'swin.pth'
+    command = ['tools/train.py', DATA[name][1], '--work-dir', tmp_path]
+    changes = options(folder, name, 4, pretrained)
+    kill_in_the_second_epoch(tmp_path, sys.executable, *command, *changes)
+    call_tool(*command, '--resume', *changes)
+    check(tmp_path)
+    saved = safe_load(tmp_path / 'epoch_3.pth')['state_dict']
+    frozen = 'backbone.network.layers.0.blocks.0.mlp.fc1.weight'
+    assert (frozen in saved) == (name == 'PASCAL_MT')
+
+
+def test_two_processes_are_killed_and_resumed(folder, tmp_path):
+    """tools/dist_train.sh CONFIG 2, the same."""
+    changes = options(folder, 'PASCAL_MT', 2, folder / 'swin.pth')
+    command = ['tools/dist_train.sh', DATA['PASCAL_MT'][1], 2, '--work-dir', tmp_path]
+    kill_in_the_second_epoch(tmp_path, *command, *changes, PORT=port())
+    run_tool(*command, '--resume', *changes, PORT=port())
+    check(tmp_path)
+
+
+def port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
