@@ -10,7 +10,7 @@ from mmengine.dist import broadcast, broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtpeft.adapters.rank_scores import coverage_rank, directional_scores, order_by_score
 from mtpeft.adapters.ranks import (
@@ -18,9 +18,9 @@ from mtpeft.adapters.ranks import (
     LowRankAdapter,
     RankGroup,
     low_rank_adapters,
-    pruned_parameters,
     rank_pattern,
 )  # fmt: skip
+from mtpeft.hooks.pdrs_report import record, report
 from mtpeft.hooks.pdrs_state import Scored, averaged_copies, refresh_averages, sorted_alike
 from mtpeft.registry import ADAPTERS, HOOKS
 from mtpeft.utils.model_state import unwrap
@@ -157,7 +157,7 @@ class PDRSHook(Hook):
         seed = torch.tensor([runner.seed or 0], dtype=torch.long, device=self._device)
         broadcast(seed)
         self._seed = int(seed)
-        self.history = [self._record(runner, model)]
+        self.history = [record(runner)]
         if self._pending is not None:
             self._restore(self._pending)
             self._pending = None
@@ -312,7 +312,6 @@ class PDRSHook(Hook):
 
     def shrink(self, runner: Runner) -> None:
         """Keep the best components of every stream."""
-        before = self._mean_rank()
         # the first process decides for all
         decisions = [self.decide(runner)]
         broadcast_object_list(decisions)
@@ -322,7 +321,7 @@ class PDRSHook(Hook):
                 scored.keep(index, order.to(self._device), tensors, copies)
             scored.group.prefix = None
         refresh_averages(runner)
-        self._report(runner, before)
+        self._report(runner)
 
     def decide(self, runner: Runner) -> list[list[Tensor]]:
         """The components to keep of each group and stream, the best first."""
@@ -342,43 +341,12 @@ class PDRSHook(Hook):
         rank = coverage_rank(scores, self.rho_of(group.streams[index])) + self.margin
         return order_by_score(scores)[: max(rank, self.min_rank)]
 
-    # -- reports ---------------------------------------------------------------------------------
-
-    def _mean_rank(self, kind: str | None = None) -> float:
-        """Over all streams, the shared ones or those of tasks; NaN where there are none."""
-        ranks = [
-            rank for scored in self.scored
-            if kind in (None, 'task' if scored.group.stacked else SHARED)
-            for rank in scored.group.active
-        ]  # fmt: skip
-        return float(np.mean(ranks)) if ranks else math.nan
-
-    def _record(self, runner: Runner, model: nn.Module) -> dict:
-        return dict(epoch=runner.epoch, iter=runner.iter, ranks=rank_pattern(model))
-
-    def _report(self, runner: Runner, before: float) -> None:
-        model = unwrap(runner.model)
-        record = self._record(runner, model)
-        record.update(
-            epoch=runner.epoch + int(self.by_epoch), iter=runner.iter + int(not self.by_epoch)
-        )
-        self.history.append(record)
-        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        effective = trainable - pruned_parameters(model)
-        means = {kind: self._mean_rank(kind) for kind in ('shared', 'task')}
-        means = {kind: mean for kind, mean in means.items() if not math.isnan(mean)}
-        mean = self._mean_rank()
-        runner.logger.info(
-            f'Ranks shrunk: mean {before:.2f} -> {mean:.2f} '
-            f'({", ".join(f"{kind} {value:.2f}" for kind, value in means.items())}); effective '
-            f'trainable parameters {effective:,} of {trainable:,}; steps not scored, their '
-            f'gradients not being finite: {int(self.skipped)}'
-        )
-        scalars = {'rank/mean': mean, 'rank/effective_parameters': effective}
-        scalars |= {f'rank/mean_{kind}': value for kind, value in means.items()}
-        for layer, ranks in record['ranks'].items():
-            scalars |= {f'rank/{layer}/{stream}': rank for stream, rank in ranks.items()}
-        runner.visualizer.add_scalars(scalars, step=record['epoch' if self.by_epoch else 'iter'])
+    def _report(self, runner: Runner) -> None:
+        after, unit = record(runner), 'epoch' if self.by_epoch else 'iter'
+        # the loop counts an epoch or iteration only after its hooks
+        after[unit] += 1
+        report(runner, self.history[-1], after, after[unit], int(self.skipped))
+        self.history.append(after)
 
 
 def _shrinkable() -> list[str]:

@@ -17,9 +17,10 @@ from mtpeft.adapters.rank_worth import (
     within_budget,
     within_loss,
 )
-from mtpeft.adapters.ranks import RankGroup, pruned_parameters
+from mtpeft.adapters.ranks import RankGroup
 from mtpeft.adapters.rebase import Rebase, singular_basis
 from mtpeft.hooks.pdrs import PDRSHook
+from mtpeft.hooks.pdrs_report import effective_parameters
 from mtpeft.hooks.pdrs_state import (
     Scored,
     averaged_copies,
@@ -144,7 +145,7 @@ class PDRSPlusHook(PDRSHook):
             self._check_budget(runner)
 
     def _check_budget(self, runner: Runner) -> None:
-        start = self.history[0].get('effective', self._effective(runner))
+        start = self.history[0]['effective']
         least = start - sum(
             (active - min(active, self.min_rank)) * scored.group.parameters_per_component
             for scored in self.scored
@@ -156,11 +157,6 @@ class PDRSPlusHook(PDRSHook):
                 f'{start:,} effective trainable parameters (the model at its start), got '
                 f'{self.budget:,}.'
             )
-
-    def _effective(self, runner: Runner) -> int:
-        model = unwrap(runner.model)
-        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return trainable - pruned_parameters(model)
 
     def _restore(self, state: Mapping) -> None:
         super()._restore(state)
@@ -192,7 +188,6 @@ class PDRSPlusHook(PDRSHook):
 
     @torch.no_grad()
     def shrink(self, runner: Runner) -> None:
-        before = self._mean_rank()
         plan = [self._plan(runner)]
         # linear algebra may differ between machines, and decisions with it
         broadcast_object_list(plan)
@@ -208,7 +203,7 @@ class PDRSPlusHook(PDRSHook):
             scored.group.prefix = None
         self.spent = plan[0]['spent']
         refresh_averages(runner)
-        self._report(runner, before)
+        self._report(runner)
 
     def _plan(self, runner: Runner) -> dict:
         streams = [
@@ -265,7 +260,9 @@ class PDRSPlusHook(PDRSHook):
         """Parameters for the judged components now, on a geometric path to the budget."""
         start = self.history[0]['effective']
         # what is no component of a judged stream stays as it is
-        fixed = self._effective(runner) - sum(s.cost * len(s.worth) for s in judged)
+        fixed = effective_parameters(unwrap(runner.model)) - sum(
+            s.cost * len(s.worth) for s in judged
+        )
         goal = max(self.budget - fixed, 1)
         return goal if progress >= 1 else (start - fixed) * (goal / (start - fixed)) ** progress
 
@@ -273,9 +270,6 @@ class PDRSPlusHook(PDRSHook):
         if kept is None:
             return torch.arange(stream.scored.group.active[stream.index])
         return order_by_score(stream.worth)[:kept].cpu()
-
-    def _record(self, runner: Runner, model: torch.nn.Module) -> dict:
-        return dict(super()._record(runner, model), effective=self._effective(runner))
 
 
 def _pair(basis: Rebase | None) -> tuple[Tensor, Tensor] | None:

@@ -16,11 +16,10 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mtpeft.adapters.ranks import rank_pattern
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import write_atomically
 from mtpeft.utils.model_state import unwrap
-from mtpeft.utils.rank_patterns import mean_rank
+from mtpeft.utils.rank_patterns import mean_rank_in_use
 
 RESULT_FILE = 'result.json'
 
@@ -122,7 +121,7 @@ def count_parameters(model: torch.nn.Module) -> dict:
 
 
 def count_effective(model: torch.nn.Module) -> dict:
-    """Trainable parameters without pruned components, and the mean rank over all streams.
+    """Trainable parameters without pruned components, and the mean rank of what has an effect.
 
     Returns:
         ``effective``, ``effective_without_decoder``, and ``mean_rank``, which is ``None`` without
@@ -135,7 +134,7 @@ def count_effective(model: torch.nn.Module) -> dict:
     decoder = sum(components.get(name, 0) for name in decoder_components)
     return dict(
         effective=effective, effective_without_decoder=effective - decoder,
-        mean_rank=mean_rank(rank_pattern(model)),
+        mean_rank=mean_rank_in_use(model),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from torch import nn
 
-from mtpeft.adapters.ranks import SHARED, low_rank_adapters
+from mtpeft.adapters.ranks import SHARED, low_rank_adapters, rank_pattern
 
 RankPattern = Mapping[str, Mapping[str, int]]
 
@@ -68,6 +68,11 @@ def without_idle(pattern: RankPattern, idle: Mapping[str, Collection[str]]) -> R
         layer: {s: rank for s, rank in ranks.items() if s not in idle.get(layer, ())}
         for layer, ranks in pattern.items()
     }
+
+
+def mean_rank_in_use(model: nn.Module) -> float | None:
+    """Mean over the streams of ``model`` that have an effect; ``None`` where there is none."""
+    return mean_rank(without_idle(rank_pattern(model), idle_streams(model)))
 
 
 def describe_ranks(pattern: RankPattern, idle: Mapping[str, Collection[str]]) -> str:

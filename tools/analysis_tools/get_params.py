@@ -11,12 +11,11 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from mtpeft.adapters.ranks import rank_pattern
 from mtpeft.models import decoder_components, effective_components, parameter_components
 from mtpeft.registry import MODELS
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import load_checked
-from mtpeft.utils.rank_patterns import mean_rank
+from mtpeft.utils.rank_patterns import mean_rank_in_use
 from mtpeft.utils.tables import table
 
 
@@ -35,7 +34,7 @@ def count(cfg: Config, checkpoint: str | None = None) -> dict:
     """``trainable``, ``total``, ``decoder`` and ``components`` (trainable, by component).
 
     ``effective`` and ``effective_components`` are without pruned components of adapters,
-    ``mean_rank`` is over all their streams.
+    ``mean_rank`` is over all their streams that have an effect.
     """
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
     model = MODELS.build(cfg.model)
@@ -50,7 +49,7 @@ def count(cfg: Config, checkpoint: str | None = None) -> dict:
         decoder=sum(components.get(name, 0) for name in decoder_components),
         components=components,
         effective_components=effective,
-        mean_rank=mean_rank(rank_pattern(model)),
+        mean_rank=mean_rank_in_use(model),
     )
 
 
