@@ -20,6 +20,7 @@ from mtpeft.adapters.ranks import (
     low_rank_adapters,
     rank_pattern,
 )  # fmt: skip
+from mtpeft.hooks.checkpoint_hook import make_compact
 from mtpeft.hooks.pdrs_report import record, report
 from mtpeft.hooks.pdrs_state import Scored, averaged_copies, refresh_averages, sorted_alike
 from mtpeft.registry import ADAPTERS, HOOKS
@@ -81,7 +82,8 @@ class PDRSHook(Hook):
         0.9
     """
 
-    priority = 'NORMAL'
+    # after an EMA hook, whose copy goes into the checkpoint, and before what saves it
+    priority = 'BELOW_NORMAL'
 
     def __init__(
         self,
@@ -229,6 +231,8 @@ class PDRSHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta']['rank_pattern'] = rank_pattern(unwrap(runner.model))
+        for name in ('state_dict', 'ema_state_dict'):
+            make_compact(checkpoint.get(name, {}))
         checkpoint[_STATE] = dict(
             scores={
                 s.key: dict(score=s.score.cpu(), activity=s.activity.cpu()) for s in self.scored

@@ -118,6 +118,9 @@ def test_ranks_shrink_and_the_file_holds_active_components(folder, name):
     history = saved['pdrs']['history']
     assert [(record['epoch'], record['iter']) for record in history] == [(0, 0), (0, 3), (0, 6)]
     assert set(ranks(history[0])) == {4} and min(ranks(history[-1])) < 3
+    for key, value in saved['state_dict'].items():
+        # a view would have brought the room of the pruned components along
+        assert value.untyped_storage().nbytes() == value.numel() * value.element_size(), key
     pattern = saved['meta']['rank_pattern']
     assert pattern == history[-1]['ranks'] and len(pattern) == 12
     for layer, streams in pattern.items():

@@ -71,8 +71,8 @@ def test_the_same_pictures_every_time_and_in_a_test(run):
 def test_no_photograph_reaches_a_grid_without_input(run, tmp_path):
     _, folder = run
     backends = [dict(type='LocalVisBackend')]
-    cfg = tiny(folder / 'base.pth', visualizer__vis_backends=backends,
-               log_level='INFO', default_hooks__visualization__draw_input=False, **SHORT)  # fmt: skip
+    cfg = tiny(folder / 'base.pth', visualizer__vis_backends=backends, log_level='INFO',
+               default_hooks__visualization__draw_input=False, **SHORT)  # fmt: skip
     train(cfg, tmp_path)
     drawings = [tmp_path / 'vis' / 'val_2.png', *tmp_path.rglob('val_predictions_2.png')]
     whole = cv2.imread(str(folder / 'vis' / 'val_2.png'))
