@@ -217,10 +217,15 @@ def test_an_interruption_ends_the_run_and_leaves_it_resumable(tmp_path):
             time.sleep(0.05)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run(suite, tmp_path)
-    thread.join()
+    # a shell starts what runs in the background with SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            run(suite, tmp_path)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
     assert statuses(suite, tmp_path)['lora'] == 'unfinished'
