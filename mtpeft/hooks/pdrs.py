@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import broadcast, broadcast_object_list
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -199,7 +199,7 @@ class PDRSHook(Hook):
             # it leaves out the optimizer's step, and with it the hook, where gradients overflow
             wrapper.step = _after(lambda: self._score_unscaled(wrapper), wrapper.step)
         else:
-            wrapper.optimizer.register_step_pre_hook(lambda optimizer, *_: self._score(optimizer))
+            wrapper.optimizer.register_step_pre_hook(lambda *_: self._score())
 
     def _score_unscaled(self, wrapper: OptimWrapper) -> None:
         wrapper.loss_scaler.unscale_(wrapper.optimizer)
@@ -264,17 +264,14 @@ class PDRSHook(Hook):
     # -- scores ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _score(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+    def _score(self) -> None:
         seen = [(scored, values) for scored in self.scored
                 if (values := self.measure(scored.group)) is not None]  # fmt: skip
         if not seen or seen[0][0].group.prefix is None:
             return
-        # where the optimizer itself takes the loss scale out, gradients still have it
-        loss_scale = getattr(optimizer, 'grad_scale', None)
         finite = torch.stack([values.sum() for _, values in seen]).isfinite().all()
         self.skipped += ~finite
         for scored, values in seen:
-            values = values if loss_scale is None else values / loss_scale
             group = scored.group
             components = torch.arange(group.rank, device=values.device)
             used = (components < group.prefix[:, None]).to(values.dtype)
@@ -317,7 +314,7 @@ class PDRSHook(Hook):
     def shrink(self, runner: Runner) -> None:
         """Keep the best components of every stream."""
         # the first process decides for all
-        decisions = [self.decide(runner)]
+        decisions = [self.decide(runner) if is_main_process() else None]
         broadcast_object_list(decisions)
         tensors, copies = sorted_alike(runner), averaged_copies(runner)
         for scored, orders in zip(self.scored, decisions[0], strict=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast_object_list
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -188,8 +188,8 @@ class PDRSPlusHook(PDRSHook):
 
     @torch.no_grad()
     def shrink(self, runner: Runner) -> None:
-        plan = [self._plan(runner)]
         # linear algebra may differ between machines, and decisions with it
+        plan = [self._plan(runner) if is_main_process() else None]
         broadcast_object_list(plan)
         tensors, copies = sorted_alike(runner), averaged_copies(runner)
         steps = iter(plan[0]['streams'])
@@ -216,12 +216,14 @@ class PDRSPlusHook(PDRSHook):
         period, periods = time // self.shrink_every, self.last // self.shrink_every
         spent = {key: list(values) for key, values in self.spent.items()}
         kept = {id(s): len(s.worth) for s in judged}
-        if period > 1 and self.budget is not None:
+        # the first period only changes the basis
+        shrinks = bool(judged) and period > 1
+        if shrinks and self.budget is not None:
             size = self._size_at(runner, judged, (period - 1) / max(periods - 1, 1))
             ordered = [s.worth.sort(descending=True).values for s in judged]
             ranks = within_budget(ordered, [s.cost for s in judged], size, self.min_rank)
             kept = {id(s): rank for s, rank in zip(judged, ranks, strict=True)}
-        elif period > 1:
+        elif shrinks:
             for group in [[s] for s in judged] if self.scope_of_ledger == 'adapter' else [judged]:
                 self._spend(group, kept, spent)
         return dict(
@@ -231,23 +233,23 @@ class PDRSPlusHook(PDRSHook):
 
     def _stream(self, scored: Scored, index: int) -> Stream:
         group, active = scored.group, scored.group.active[index]
-        factors = list(group.stream_factors(group.streams[index]).values())
+        factors = group.stream_factors(group.streams[index])
         squares = scored.score[index, :active].double()
         if not squares.sum() > 0:
             return Stream(scored, index, None, None)
         energy = torch.ones_like(squares)
-        for name, factor in group.stream_factors(group.streams[index]).items():
+        for name, factor in factors.items():
             energy *= factor.movedim(group.factors[name], 0).flatten(1).double().square().sum(1)
         values = sensitivity(squares, scored.activity[index, :active].double(), energy)
-        basis = singular_basis(*factors) if group.adapter.product_of_factors else None
+        basis = singular_basis(*factors.values()) if group.adapter.product_of_factors else None
         if basis is None:
             return Stream(scored, index, None, energy * values)
         return Stream(scored, index, basis, basis.energy * (basis.mix @ values))
 
     def _spend(self, streams: list[Stream], kept: dict, spent: dict) -> None:
         """Give up what the ledger of ``streams`` allows."""
-        first = streams[0]
-        before = spent[first.scored.key][first.index]
+        # a stream without evidence in an earlier period has not heard of what was spent then
+        before = max(spent[s.scored.key][s.index] for s in streams)
         ranks, share = within_loss(
             [s.worth.sort(descending=True).values for s in streams], [s.cost for s in streams],
             before, self.eps, self.min_rank, self.max_drop,

@@ -11,7 +11,6 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 from torch import nn
 
 from mtpeft.adapters import adapt_layer, low_rank_adapters, rank_pattern
-from mtpeft.adapters.rank_scores import directional_scores
 from mtpeft.adapters.ranks import LowRankAdapter
 from mtpeft.apis import build_runner
 from mtpeft.hooks import PDRSHook
@@ -76,31 +75,6 @@ def test_clipping_and_loss_scale_do_not_change_scores(base, tmp_path):
     for key in plain:
         torch.testing.assert_close(clipped[key], plain[key])
         torch.testing.assert_close(by_value[key], plain[key])
-
-
-class Scaled(nn.Module):
-    """A layer with an adapter and a loss."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc = adapt_layer(nn.Linear(6, 5), dict(type='LoRA', rank=4))
-        nn.init.normal_(self.fc.adapter.B)
-        self.fc.weight.requires_grad_(False)
-
-
-def test_what_the_optimizer_unscales_itself_is_unscaled():
-    model = Scaled()
-    scored = Scored.of('fc', model.fc.adapter.groups['shared'])
-    hook = PDRSHook(beta=0.0)
-    hook.scored, hook.skipped = [scored], torch.zeros((), dtype=torch.long)
-    scored.group.prefix = torch.tensor([4])
-    model.fc(torch.ones(2, 6)).square().mean().mul(1024).backward()
-    optimizer = torch.optim.SGD(model.fc.adapter.parameters(), lr=0.1)
-    expected = directional_scores(scored.group) / 1024
-    optimizer.grad_scale = torch.tensor(1024.0)  # as torch.amp sets it for fused optimizers
-    hook._score(optimizer)
-    torch.testing.assert_close(scored.score, expected)
 
 
 def test_accumulated_batches_are_scored_as_one(base, tmp_path):

@@ -13,6 +13,7 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 from mtpeft.adapters import rank_pattern
 from mtpeft.adapters.ranks import pruned_parameters
 from mtpeft.hooks import PDRSHook, PDRSPlusHook
+from mtpeft.hooks.pdrs_plus import Stream
 from mtpeft.utils.checkpoint import safe_load
 
 TOY = runpy.run_path(str(Path(__file__).parents[2] / 'docs' / 'measure_rank_toy.py'))
@@ -177,6 +178,30 @@ def test_a_budget_is_met_to_one_component(base, tmp_path):
 def test_a_budget_that_cannot_be_met(base, tmp_path, budget):
     with pytest.raises(ValueError, match=f'Expected a budget from .* got {budget:,}'):
         train(config(base, dict(budget=budget)), tmp_path)
+
+
+@pytest.mark.parametrize('pdrs', [dict(scope_of_ledger='network'), dict(budget=20_000)])
+def test_without_any_evidence_ranks_stay(base, tmp_path, pdrs):
+    """Learning rate 0 leaves B = 0, where every derivative is 0."""
+    cfg = config(base, pdrs, optim_wrapper__optimizer__lr=0.0)
+    runner = train(cfg, tmp_path)
+    history = hook_of(runner).history
+    assert len(history) == 3 and history[-1]['ranks'] == history[0]['ranks']
+
+
+def test_one_ledger_knows_what_any_stream_spent(base, tmp_path):
+    cfg = config(base, dict(scope_of_ledger='network', eps=0.2), train_cfg__max_epochs=1)
+    hook = hook_of(train(cfg, tmp_path))
+    streams = [
+        Stream(s, i, None, torch.ones(s.group.rank).double())
+        for s in hook.scored[:2] for i in range(len(s.group.streams))
+    ]  # fmt: skip
+    spent = {key: [0.0] * len(values) for key, values in hook.spent.items()}
+    spent[streams[-1].scored.key][streams[-1].index] = 0.2
+    kept = {}
+    hook._spend(streams, kept, spent)
+    assert kept == {id(s): len(s.worth) for s in streams}
+    assert {spent[s.scored.key][s.index] for s in streams} == {0.2}
 
 
 @ROOT_HOOKS.register_module()
