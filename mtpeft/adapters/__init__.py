@@ -1,6 +1,7 @@
 """Adapters: one file a method, swapped into a frozen network by pattern."""
 
 from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
+from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.dora import DoRA
 from mtpeft.adapters.inject import adapt_layer, inject
 from mtpeft.adapters.lanes import LaneBlock
@@ -8,9 +9,10 @@ from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLaye
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
 from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
+from mtpeft.adapters.sine_awb import SineAWB
 
 __all__ = [
-    'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear', 'DoRA',
-    'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError', 'adapt_layer',
-    'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
+    'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
+    'ClockNet', 'DoRA', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
+    'SineAWB', 'adapt_layer', 'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

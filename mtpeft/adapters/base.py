@@ -36,6 +36,8 @@ class Adapter(nn.Module):
     Attributes:
         shared_parameters: Component -> names of the parameters of the shared stream.
         task_parameters: Component -> names of the stacked parameters of the lanes.
+        base_parameters: Component -> names of parameters that all lanes share, and the shared
+            stream does not read.
     """
 
     #: the lanes need the shared stream's input of this layer (``frozen_input='shared'``)
@@ -50,6 +52,7 @@ class Adapter(nn.Module):
         self.tasks = tuple(tasks)
         self.shared_parameters: dict[str, list[str]] = {}
         self.task_parameters: dict[str, list[str]] = {}
+        self.base_parameters: dict[str, list[str]] = {}
 
     # -- the streams ---------------------------------------------------------------------------
 

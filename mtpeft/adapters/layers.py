@@ -49,6 +49,10 @@ class AdapterLayer:
         """``B A x`` with this layer's geometry; ``a`` ``(r, in[, k, k])``, ``b`` ``(out, r)``."""
         raise TypeError(f'{type(self).__name__} defines no low-rank product.')
 
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``W x`` with this layer's geometry and another weight of its shape, without bias."""
+        raise TypeError(f'{type(self).__name__} defines no product with another weight.')
+
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self, x) if self.stream is None else self.stream(self, x)
 
@@ -67,6 +71,9 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
 
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight)
+
 
 class AdapterConv2d(AdapterLayer, nn.Conv2d):
     """A convolution (``groups=1``) with an adapter; ``(B, in, H, W) -> (B, out, H', W')``.
@@ -75,16 +82,21 @@ class AdapterConv2d(AdapterLayer, nn.Conv2d):
     """
 
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        return F.conv2d(self._conv_forward(x, a, None), b[:, :, None, None])
+        return F.conv2d(self.convolve(x, a), b[:, :, None, None])
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self._conv_forward(x, weight, None)
 
 
 class AdapterConv2dSame(AdapterLayer, Conv2dSame):
     """timm's convolution with TensorFlow padding, with an adapter."""
 
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        x = pad_same(x, a.shape[-2:], self.stride, self.dilation)
-        inner = F.conv2d(x, a, None, self.stride, 0, self.dilation)
-        return F.conv2d(inner, b[:, :, None, None])
+        return F.conv2d(self.convolve(x, a), b[:, :, None, None])
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        x = pad_same(x, weight.shape[-2:], self.stride, self.dilation)
+        return F.conv2d(x, weight, None, self.stride, 0, self.dilation)
 
 
 def adapter_class(layer: nn.Module) -> type[AdapterLayer] | None:

@@ -14,30 +14,40 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Adapter
 
 SHARED = 'shared'
+#: stream of factors that all lanes share
+BASE = 'base'
+#: streams that are no task's own
+COMMON = (SHARED, BASE)
 
 
 class RankGroup:
-    """The components of one adapter's shared path, or of all its task lanes.
+    """The components of one adapter's shared path, of all its task lanes, or of their base.
 
     Args:
         adapter: The adapter that has the factors.
-        streams: ``('shared',)``, or the names of the tasks in the order of the task axis.
-        factors: Name of each factor -> axis of its components (in one stream's tensor).
-        stacked: The factors have a leading task axis.
+        kind: ``'shared'``, ``'task'``, or ``'base'`` for factors that all lanes share.
+        factors: Name of each factor -> axis of its components (in one stream's tensor). The
+            product is linear in each component.
+        product: Only the product B A of two factors A and B counts, so it may be written in
+            another basis.
 
     Attributes:
+        streams: The kind, or the names of the tasks in the order of the task axis.
+        stacked: The factors have a leading task axis.
         active: Components in use, by stream; the others are pruned.
         prefix: While training: how many components of each stream this step uses, ``(S,)``
             integers; ``None`` for all active ones.
     """
 
     def __init__(
-        self, adapter: Adapter, streams: Sequence[str], factors: Mapping[str, int], stacked: bool
+        self, adapter: Adapter, kind: str, factors: Mapping[str, int], product: bool = True
     ) -> None:  # fmt: skip
         self.adapter = adapter
-        self.streams = tuple(streams)
+        self.kind = kind
+        self.stacked = kind not in COMMON
+        self.streams = adapter.tasks if self.stacked else (kind,)
         self.factors = dict(factors)
-        self.stacked = stacked
+        self.product = product
         self.active = [self.rank] * len(self.streams)
         self.prefix: Tensor | None = None
 
@@ -132,20 +142,16 @@ class LowRankAdapter(Adapter):
     :meth:`RankGroup.effective` gives in its forward pass.
 
     Attributes:
-        groups: :class:`RankGroup` by kind, ``'shared'`` and ``'task'``.
+        groups: :class:`RankGroup` by kind, ``'shared'``, ``'task'`` or ``'base'``.
     """
-
-    #: only the product B A of the two factors counts, so it may be written in another basis
-    product_of_factors = True
 
     def __init__(self, layer: nn.Module, tasks: Sequence[str] = ()) -> None:
         super().__init__(layer, tasks)
         self.groups: dict[str, RankGroup] = {}
 
-    def make_group(self, kind: str, factors: Mapping[str, int]) -> None:
-        """Declare the factors of the shared path or of the lanes."""
-        streams = (SHARED,) if kind == SHARED else self.tasks
-        self.groups[kind] = RankGroup(self, streams, factors, stacked=kind != SHARED)
+    def make_group(self, kind: str, factors: Mapping[str, int], product: bool = True) -> None:
+        """Declare the factors of the shared path, of the lanes, or of the lanes' base."""
+        self.groups[kind] = RankGroup(self, kind, factors, product)
 
     def group_of(self, task: str | None) -> RankGroup:
         """The group of a task's lane, or of the shared path."""

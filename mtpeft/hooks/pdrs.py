@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mtpeft.adapters.rank_scores import coverage_rank, directional_scores, order_by_score
 from mtpeft.adapters.ranks import (
-    SHARED,
+    COMMON,
     LowRankAdapter,
     RankGroup,
     low_rank_adapters,
@@ -60,7 +60,7 @@ class PDRSHook(Hook):
 
     Args:
         rho: Share of the scores to keep, in (0, 1].
-        rho_shared: The same for shared paths. Default: ``rho``.
+        rho_shared: The same for shared paths and for a base that all lanes share. Default: ``rho``.
         rho_task: The same for tasks, one number or one by task. Default: ``rho``.
         beta: Decay of the averages, in [0, 1).
         min_rank: No stream falls below this rank (unless its adapter was made with less).
@@ -138,8 +138,8 @@ class PDRSHook(Hook):
             raise ValueError(f"scope='{self.scope}' is unknown. " + hint(str(self.scope), _SCOPES))
 
     def rho_of(self, stream: str) -> float:
-        """The share for ``'shared'`` or for a task."""
-        if stream == SHARED:
+        """The share for ``'shared'``, for a ``'base'`` that all tasks share, or for a task."""
+        if stream in COMMON:
             return self.rho_shared
         if isinstance(self.rho_task, Mapping):
             return self.rho_task.get(stream, self.rho)
@@ -179,8 +179,9 @@ class PDRSHook(Hook):
         known = {s: None for scored in self.scored for s in scored.group.streams}
         if isinstance(self.rho_task, Mapping):
             for task in self.rho_task:
-                if task not in known or task == SHARED:
-                    known.pop(SHARED, None)
+                if task not in known or task in COMMON:
+                    for stream in COMMON:
+                        known.pop(stream, None)
                     raise ValueError(
                         f"rho_task names '{task}', which has no low-rank adapter of its own. "
                         + (hint(task, known) if known else "No plugin has lanes='task'.")

@@ -241,7 +241,7 @@ class PDRSPlusHook(PDRSHook):
         for name, factor in factors.items():
             energy *= factor.movedim(group.factors[name], 0).flatten(1).double().square().sum(1)
         values = sensitivity(squares, scored.activity[index, :active].double(), energy)
-        basis = singular_basis(*factors.values()) if group.adapter.product_of_factors else None
+        basis = singular_basis(*factors.values()) if group.product else None
         if basis is None:
             return Stream(scored, index, None, energy * values)
         return Stream(scored, index, basis, basis.energy * (basis.mix @ values))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from mmengine.runner import Runner
 from torch import nn
 
-from mtpeft.adapters.ranks import SHARED, pruned_parameters, rank_pattern
+from mtpeft.adapters.ranks import BASE, COMMON, SHARED, pruned_parameters, rank_pattern
 from mtpeft.utils.model_state import unwrap
 from mtpeft.utils.rank_patterns import idle_streams, mean_rank, streams_of, without_idle
 
@@ -41,9 +41,13 @@ def report(runner: Runner, before: Mapping, after: Mapping, step: int, skipped: 
     # adapters without effect keep the rank they were made with, which says nothing
     idle = idle_streams(unwrap(runner.model))
     ranks = without_idle(after['ranks'], idle)
-    tasks = [stream for stream in streams_of(ranks) if stream != SHARED]
-    means = dict(mean=mean_rank(ranks), mean_shared=mean_rank(ranks, SHARED),
-                 mean_task=mean_rank(ranks, *tasks) if tasks else None)  # fmt: skip
+    tasks = [stream for stream in streams_of(ranks) if stream not in COMMON]
+    means = dict(
+        mean=mean_rank(ranks),
+        mean_shared=mean_rank(ranks, SHARED),
+        mean_base=mean_rank(ranks, BASE),
+        mean_task=mean_rank(ranks, *tasks) if tasks else None,
+    )
     means = {name: value for name, value in means.items() if value is not None}
     shown = ', '.join(f'{n.removeprefix("mean_")} {v:.2f}' for n, v in means.items() if n != 'mean')
     old = mean_rank(without_idle(before['ranks'], idle)) or 0

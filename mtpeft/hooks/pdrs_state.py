@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mtpeft.adapters.ranks import SHARED, LowRankAdapter, RankGroup, low_rank_adapters
+from mtpeft.adapters.ranks import LowRankAdapter, RankGroup, low_rank_adapters
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Scored:
     @property
     def key(self) -> str:
         """Its name in a checkpoint."""
-        return f'{self.layer}:{"task" if self.group.stacked else SHARED}'
+        return f'{self.layer}:{self.group.kind}'
 
     def debiased(self, index: int) -> Tensor:
         """Average scores of a stream over the steps in which each component was in use."""
@@ -61,7 +61,7 @@ class Scored:
         parameters = self.group.parameters
         self.group.keep(index, order, {name: tensors(p) for name, p in parameters.items()})
         for adapters in copies:
-            copy = adapters[self.layer].groups['task' if self.group.stacked else SHARED]
+            copy = adapters[self.layer].groups[self.group.kind]
             copy.keep(index, order, {name: [p.data] for name, p in copy.parameters.items()})
         for average in (self.score, self.activity):
             kept = average[index][order].clone()
@@ -100,13 +100,12 @@ def change_basis(
         copies: From :func:`averaged_copies`.
     """
     n, m = basis
-    kind = 'task' if scored.group.stacked else SHARED
     group = scored.group
     # components first: A' = N A and B'^T = M^T B^T
     for name, values, gradients in zip(group.factors, (n, m.mT), (m.mT, n), strict=True):
         parameter = group.parameters[name]
         changes = [(parameter.data, values)]
-        changes += [(c[scored.layer].groups[kind].parameters[name].data, values) for c in copies]
+        changes += [(c[scored.layer].groups[group.kind].parameters[name].data, values) for c in copies]
         if parameter.grad is not None:
             changes.append((parameter.grad, gradients))
         for key, state in optimizer.state.get(parameter, {}).items():

@@ -58,11 +58,11 @@ def higher_ranks(what: str, misfits: Sequence[RankMisfit]) -> str:
     ]
     rest = len(misfits) - _SHOWN
     lines += [f'and {rest} more'] if rest > 0 else []
-    shared = max((m.rank for m in misfits if m.stream == SHARED), default=None)
-    task = max((m.rank for m in misfits if m.stream != SHARED), default=None)
-    options = ' and '.join(
-        f'{name}={rank}' for name, rank in (('rank', shared), ('task_rank', task)) if rank
-    )
+    needed: dict[str, int] = {}
+    for misfit in misfits:
+        option = 'rank' if misfit.stream == SHARED else 'task_rank'
+        needed[option] = max(misfit.rank, needed.get(option, 0))
+    options = ' and '.join(f'{name}={rank}' for name, rank in needed.items())
     return (
         f'{what} has adapters of a higher rank than the model was made with:\n  '
         + '\n  '.join(lines)

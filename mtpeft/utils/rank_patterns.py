@@ -6,15 +6,15 @@ from statistics import fmean
 
 from torch import nn
 
-from mtpeft.adapters.ranks import SHARED, low_rank_adapters, rank_pattern
+from mtpeft.adapters.ranks import COMMON, low_rank_adapters, rank_pattern
 
 RankPattern = Mapping[str, Mapping[str, int]]
 
 
 def streams_of(pattern: RankPattern) -> list[str]:
-    """``'shared'`` where there is a shared path, then the tasks in their order."""
+    """``'shared'`` and ``'base'`` where there are such, then the tasks in their order."""
     names = {stream: None for ranks in pattern.values() for stream in ranks}
-    return sorted(names, key=lambda stream: stream != SHARED)
+    return [*(s for s in COMMON if s in names), *(s for s in names if s not in COMMON)]
 
 
 def ranks_of(pattern: RankPattern, *streams: str) -> list[int]:
@@ -83,8 +83,9 @@ def describe_ranks(pattern: RankPattern, idle: Mapping[str, Collection[str]]) ->
         'mean rank 3.00 (shared 3.50, tasks 2.00) of 3 streams in 2 layers'
     """
     used = without_idle(pattern, idle)
-    tasks = [stream for stream in streams_of(used) if stream != SHARED]
-    kinds = {'shared': [s for s in streams_of(used) if s == SHARED], 'tasks': tasks}
+    streams = streams_of(used)
+    kinds = {s: [s] for s in streams if s in COMMON}
+    kinds['tasks'] = [s for s in streams if s not in COMMON]
     means = {kind: mean_rank(used, *names) for kind, names in kinds.items() if names}
     shown = ', '.join(f'{kind} {mean:.2f}' for kind, mean in means.items())
     left_out = sum(map(len, idle.values()))

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mtpeft.adapters.ranks import SHARED
+from mtpeft.adapters.ranks import COMMON, SHARED
 from mtpeft.utils.rank_patterns import (
     RankPattern,
     by_stage,
@@ -172,7 +172,9 @@ def _style(stream: str, streams: Sequence[str]) -> dict:
     """Colour of a task as in all our pictures, black for what they share."""
     if stream == SHARED:
         return dict(color='black', linestyle='--', linewidth=1.4, label=stream)
-    number = [name for name in streams if name != SHARED].index(stream)
+    if stream in COMMON:
+        return dict(color='0.25', linestyle=':', linewidth=1.8, label=stream)
+    number = [name for name in streams if name not in COMMON].index(stream)
     return dict(color=f'C{number}', linewidth=1.4, label=stream)
 
 

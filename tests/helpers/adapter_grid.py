@@ -25,6 +25,12 @@ VARIANTS = {
     'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
     'LoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
     'MTLoRA': [dict(rank=3, task_rank=2, mode=mode) for mode in ('matrix', 'matrixv2', 'addition')],
+    'SineAWB': [
+        dict(rank=3, task_rank=2),
+        dict(rank=3, base='independent'),
+        dict(rank=3, sine=False),
+        dict(rank=3, lowpass=False),
+    ],
 }
 
 

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtpeft.adapters.ranks import SHARED
+from mtpeft.adapters.ranks import COMMON
 from mtpeft.utils.checkpoint import CheckpointError, safe_load
 from mtpeft.utils.rank_patterns import (
     RankPattern,
@@ -88,7 +88,7 @@ def ranks_table(pattern: RankPattern, idle: Mapping[str, list[str]]) -> str:
     """A line a layer, then means by stage and over all."""
     streams, used = streams_of(pattern), without_idle(pattern, idle)
     idle_by_stage = by_stage({layer: idle.get(layer, []) for layer in pattern})
-    tasks = [stream for stream in streams if stream != SHARED]
+    tasks = [stream for stream in streams if stream not in COMMON]
     columns = {name: [name] for name in streams} | ({'tasks': tasks} if len(tasks) > 1 else {})
     rows = []
     for stage, layers in by_stage(pattern).items():

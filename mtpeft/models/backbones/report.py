@@ -27,7 +27,8 @@ def backbone_components(backbone: 'AdapterBackbone') -> dict[str, list[str]]:
     of_adapter = {}
     for name, layer in backbone.adapter_layers().items():
         adapter = layer.adapter
-        for groups in (adapter.shared_parameters, adapter.task_parameters):
+        kinds = adapter.shared_parameters, adapter.base_parameters, adapter.task_parameters
+        for groups in kinds:
             for component, names in groups.items():
                 of_adapter.update({f'network.{name}.adapter.{n}': component for n in names})
     components: dict[str, list[str]] = {}

@@ -1,0 +1,88 @@
+"""Weights switched by frequency: a sine of a base, smoothed (Free Sinewich, arXiv 2603.21111)."""
+
+import torch
+from torch import Tensor
+
+#: standard deviation and radius of the Gaussian low-pass, in entries: a kernel of 7
+SIGMA, RADIUS = 1.0, 3
+
+
+def modulate(
+    base: Tensor, omega: Tensor, gain: float, sine: bool = True, lowpass: bool = True
+) -> Tensor:
+    r"""The weight of each task from one base, or from its own.
+
+    .. math:: \tilde M_t = g\, G * \sin(\omega_t M)
+
+    with G a Gaussian low-pass over the (out, in) plane, for each tap of a kernel. In float32 at
+    least, also under autocast: the sine of a large angle has no use for bfloat16.
+
+    Args:
+        base: M ``(1, out, in, ...)``, one for all tasks, or ``(T, out, in, ...)``.
+        omega: :math:`\omega_t` ``(T,)``.
+        gain: g.
+        sine: ``False``: :math:`g\, G * (\omega_t M)`.
+        lowpass: ``False``: without G.
+
+    Returns:
+        ``(T, out, in, ...)``, of ``base``'s type.
+
+    Example:
+        >>> modulate(torch.randn(1, 8, 6), torch.tensor([20.0, 50.0]), gain=1.0).shape
+        torch.Size([2, 8, 6])
+    """
+    with torch.autocast(base.device.type, enabled=False):
+        low = base.dtype in (torch.float16, torch.bfloat16)
+        m = base.float() if low else base
+        angle = omega.to(m).view(-1, *[1] * (m.ndim - 1)) * m
+        weight = angle.sin() if sine else angle
+        if lowpass:
+            weight = smooth(smooth(weight, 1), 2)
+        return (gain * weight).to(base.dtype)
+
+
+def gaussian(sigma: float = SIGMA, radius: int = RADIUS) -> list[float]:
+    """Entries of a Gaussian of ``2 radius + 1`` taps that sum to 1."""
+    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (x / sigma).square())
+    return (kernel / kernel.sum()).tolist()
+
+
+def smooth(x: Tensor, dim: int) -> Tensor:
+    """Gaussian low-pass along an axis, its ends repeated: as scipy's with ``mode='nearest'``.
+
+    A sum of shifted copies: several times faster on a CPU, forward and backward, than a
+    convolution of one channel (``docs/measure_lowpass.py``).
+    """
+    kernel, size = gaussian(), x.shape[dim]
+    shape = [RADIUS if axis == dim else n for axis, n in enumerate(x.shape)]
+    ends = x.narrow(dim, 0, 1), x.narrow(dim, size - 1, 1)
+    padded = torch.cat([ends[0].expand(shape), x, ends[1].expand(shape)], dim)
+    out = kernel[RADIUS] * x
+    for i in range(RADIUS):
+        pair = padded.narrow(dim, i, size) + padded.narrow(dim, 2 * RADIUS - i, size)
+        out = torch.add(out, pair, alpha=kernel[i])
+    return out
+
+
+@torch.no_grad()
+def effective_rank(weight: Tensor) -> Tensor:
+    r"""Exponential of the entropy of the singular values (Roy and Vetterli, EUSIPCO 2007).
+
+    .. math:: \exp\Big(-\sum_i p_i \log p_i\Big), \qquad p_i = \sigma_i \Big/ \sum_j \sigma_j
+
+    Args:
+        weight: ``(..., out, in)``.
+
+    Returns:
+        ``(...)``, from 1 to the smaller side; 0 of a weight that is 0.
+
+    Example:
+        >>> effective_rank(torch.eye(5)).item()
+        5.0
+    """
+    sigma = torch.linalg.svdvals(weight.double())
+    total = sigma.sum(-1, keepdim=True)
+    share = sigma / torch.where(total > 0, total, 1)
+    entropy = -torch.special.xlogy(share, share).sum(-1)
+    return torch.where(total[..., 0] > 0, entropy.exp(), 0)
