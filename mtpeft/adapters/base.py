@@ -54,6 +54,9 @@ class Adapter(nn.Module):
         self.task_parameters: dict[str, list[str]] = {}
         self.base_parameters: dict[str, list[str]] = {}
 
+    #: a Linear layer's lanes convolve, so they have to know the map that its tokens are of
+    needs_map = False
+
     # -- the streams ---------------------------------------------------------------------------
 
     def forward(self, layer: nn.Module, x: Tensor) -> Tensor:

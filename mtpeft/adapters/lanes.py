@@ -130,6 +130,11 @@ class LaneBlock:
         """The layers with task parameters, in the order of the block's modules."""
         return {name: layer for name, layer in self.layers.items() if layer.adapter.tasks}
 
+    @property
+    def copies(self) -> int:
+        """How often the block sees each picture on its batch axis."""
+        return 1 + len(self.tasks) if self.strategy == 'fold' else 1
+
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run the block.
 
@@ -141,11 +146,10 @@ class LaneBlock:
         """
         names = {layer: name for name, layer in self.layers.items()}
         if self.strategy == 'fold':
-            copies = 1 + len(self.tasks)
-            folded = x.repeat(copies, *[1] * (x.ndim - 1))
+            folded = x.repeat(self.copies, *[1] * (x.ndim - 1))
             with self._streaming(_FoldedPass(names, self.tasks)):
                 out = self.run(self.block, folded)
-            shared, *lanes = out.chunk(copies)
+            shared, *lanes = out.chunk(self.copies)
             return shared, torch.stack(lanes)
         recorder = _SharedPass(names, self.copied)
         with self._streaming(recorder):

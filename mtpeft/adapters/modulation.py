@@ -1,7 +1,10 @@
 """Weights switched by frequency: a sine of a base, smoothed (Free Sinewich, arXiv 2603.21111)."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: standard deviation and radius of the Gaussian low-pass, in entries: a kernel of 7
 SIGMA, RADIUS = 1.0, 3
@@ -63,6 +66,34 @@ def smooth(x: Tensor, dim: int) -> Tensor:
         pair = padded.narrow(dim, i, size) + padded.narrow(dim, 2 * RADIUS - i, size)
         out = torch.add(out, pair, alpha=kernel[i])
     return out
+
+
+class FormedOnce(nn.Module):
+    """Mixin: weights that are made of parameters are kept while nothing is trained.
+
+    They are made anew when a parameter was changed in place, when the mode is set (``train()``,
+    ``eval()``), and when the module is moved or cast. What writes into ``parameter.data`` in
+    evaluation mode has to call ``eval()`` after it.
+    """
+
+    _formed: tuple[tuple, Tensor] | None = None
+
+    def formed(self, sources: Iterable[nn.Parameter], make: Callable[[], Tensor]) -> Tensor:
+        """What ``make`` makes of the parameters ``sources``."""
+        if self.training or torch.is_grad_enabled():
+            return make()
+        state = tuple((id(p), p._version) for p in sources)
+        if self._formed is None or self._formed[0] != state:
+            self._formed = state, make()
+        return self._formed[1]
+
+    def train(self, mode: bool = True) -> 'FormedOnce':
+        self._formed = None
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
+        self._formed = None
+        return super()._apply(*args, **kwargs)
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """Sine-AWB: one shared base, switched by a task's frequency (Free Sinewich, arXiv 2603.21111)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import NotMergeableError
 from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.lora import LoRA
-from mtpeft.adapters.modulation import modulate
+from mtpeft.adapters.modulation import FormedOnce, modulate
 from mtpeft.adapters.ranks import BASE
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
@@ -20,7 +19,7 @@ _MEGABYTE = 2**20
 
 
 @ADAPTERS.register_module()
-class SineAWB(LoRA):
+class SineAWB(FormedOnce, LoRA):
     r"""Task lanes over one base whose sine is taken at the task's frequency.
 
     .. math:: M = B\,\mathrm{diag}(W)\,A, \qquad
@@ -89,8 +88,8 @@ class SineAWB(LoRA):
         self.lowpass = lowpass
         self.prefix = 0  # tokens before the patches, which a kernel leaves alone
         self.map_size: tuple[int, int] | None = None
+        self._conv = isinstance(layer, nn.Conv2d)
         self._own_kernel = self.kernel == tuple(layer.weight.shape[2:])
-        self._formed: tuple[tuple, Tensor] | None = None
         super().__init__(layer, tasks, rank, task_rank, scale, dropout)
         fan_in = layer.weight.shape[1] * _product(self.kernel)
         self.gain = fan_in**-0.5 if gain is None else gain
@@ -187,22 +186,8 @@ class SineAWB(LoRA):
         return modulate(self.matrix(), self.frequencies(), self.gain, self.sine, self.lowpass)
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
-        if self.training or torch.is_grad_enabled():
-            return {'kernel': self.kernels()}
         sources = (*self._factors(), *self.clock.parameters())
-        state = tuple((id(p), p._version) for p in sources)
-        if self._formed is None or self._formed[0] != state:
-            self._formed = state, self.kernels()
-        return {'kernel': self._formed[1]}
-
-    def train(self, mode: bool = True) -> 'SineAWB':
-        """Training mode; weights that were kept for evaluation are formed anew after it."""
-        self._formed = None
-        return super().train(mode)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
-        self._formed = None
-        return super()._apply(*args, **kwargs)
+        return {'kernel': self.formed(sources, self.kernels)}
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is None:
@@ -225,6 +210,14 @@ class SineAWB(LoRA):
         finally:
             for group, prefix in zip(groups, kept, strict=True):
                 group.prefix = prefix
+
+    @property
+    def needs_map(self) -> bool:
+        return bool(self.tasks) and not self._own_kernel and not self._conv
+
+    def set_map(self, size: tuple[int, int], prefix: int) -> None:
+        """Of which map (H, W) the tokens ``(B, prefix + H W, C)`` of the next pass are."""
+        self.map_size, self.prefix = size, prefix
 
     # -- streams -------------------------------------------------------------------------------
 
@@ -270,7 +263,7 @@ def _kernel(layer: nn.Module, size: int | None) -> tuple[int, ...]:
         raise ValueError(f'expected kernel_size to be an odd number or None, got {size!r}')
     if isinstance(layer, nn.Conv2d) and own != (1, 1):
         raise ValueError(
-            f'expected kernel_size=None, the layer\'s own {own[0]} x {own[1]}, or a layer of 1 x 1 '
+            f"expected kernel_size=None, the layer's own {own[0]} x {own[1]}, or a layer of 1 x 1 "
             f'beside which a kernel of {size} can lie; got kernel_size={size}'
         )
     return size, size

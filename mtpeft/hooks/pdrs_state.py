@@ -105,7 +105,9 @@ def change_basis(
     for name, values, gradients in zip(group.factors, (n, m.mT), (m.mT, n), strict=True):
         parameter = group.parameters[name]
         changes = [(parameter.data, values)]
-        changes += [(c[scored.layer].groups[group.kind].parameters[name].data, values) for c in copies]
+        changes += [
+            (c[scored.layer].groups[group.kind].parameters[name].data, values) for c in copies
+        ]
         if parameter.grad is not None:
             changes.append((parameter.grad, gradients))
         for key, state in optimizer.state.get(parameter, {}).items():

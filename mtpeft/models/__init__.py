@@ -7,7 +7,7 @@ from mtpeft.models.components import (
     parameter_components,
 )
 from mtpeft.models.data_preprocessor import MultiTaskDataPreprocessor
-from mtpeft.models.decoders import MultiHeadDecoder
+from mtpeft.models.decoders import MultiHeadDecoder, SharedBaseDecoder
 from mtpeft.models.heads import HRNetHead
 from mtpeft.models.loss_weighting import FixedWeighting, UncertaintyWeighting
 from mtpeft.models.losses import (
@@ -29,6 +29,6 @@ __all__ = [
     'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
     'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
     'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
-    'ProjectionNeck', 'RescaleNeck', 'TSPD', 'UncertaintyWeighting', 'decoder_components',
-    'effective_components', 'parameter_components',
+    'ProjectionNeck', 'RescaleNeck', 'SharedBaseDecoder', 'TSPD', 'UncertaintyWeighting',
+    'decoder_components', 'effective_components', 'parameter_components',
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,6 +27,20 @@ def by_task(features: Features, tasks: Iterable[str]) -> dict[str, Levels]:
                 f"backbone's `tasks`. " + hint(name, features)
             )
     return {name: features[name] for name in tasks}
+
+
+def concatenate(levels: Levels, widths: Sequence[int]) -> Tensor:
+    """Levels ``(B, C_i, h_i, w_i)`` at the size of the largest, on the channel axis.
+
+    Raises:
+        ValueError: their number is not that of ``widths``.
+    """
+    if len(levels) != len(widths):
+        raise ValueError(
+            f'Expected {len(widths)} levels of widths {tuple(widths)}, got {len(levels)}.'
+        )
+    size = max((level.shape[-2:] for level in levels), key=lambda s: s[0] * s[1])
+    return torch.cat([resize(level, size) for level in levels], dim=1)
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:

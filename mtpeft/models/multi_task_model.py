@@ -83,7 +83,9 @@ class MultiTaskModel(BaseModel):
         for cfg in necks or ():
             self.necks.append(build_module(cfg, tasks=known, **widths))
             widths = _widths(self.necks[-1])
-        self.decoder = build_module(decoder, tasks=known, **widths)
+        # a decoder may be switched by the frequencies of the backbone's lanes
+        clock = getattr(self.backbone, 'clock', None)
+        self.decoder = build_module(decoder, tasks=known, clock=clock, **widths)
         self.losses = ModuleDict({name: build_module(task.loss) for name, task in built.items()})
         self.loss_weighting = build_module(
             loss_weighting or dict(type='FixedWeighting'), tasks=known

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import AdapterLayer, LaneBlock, inject
+from mtpeft.adapters import AdapterLayer, ClockNet, LaneBlock, NotMergeableError, inject
 from mtpeft.adapters.lanes import LANE_STRATEGIES
 from mtpeft.models.backbones.families import FAMILIES, GenericFamily, Stage, family_of
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.report import adapter_table, backbone_components
-from mtpeft.registry import MODELS
+from mtpeft.models.backbones.token_stream import TokenStream
+from mtpeft.models.build import accepts, build_module
+from mtpeft.registry import ADAPTERS, MODELS
 from mtpeft.utils.suggest import hint
 
 _TAPS = ('post_merge', 'pre_merge')
@@ -50,12 +52,17 @@ class AdapterBackbone(BaseModule):
         freeze: ``False`` trains the whole network.
         lane_strategy: ``'vmap'``, ``'fold'`` or ``'loop'``.
         with_cp: Recompute each block in the backward pass to save memory.
+        clock: Config of the :class:`~mtpeft.adapters.ClockNet` that adapters with frequencies
+            share, such as ``dict(tokens='prepend')``. Default: one with free tokens where a plugin
+            needs it.
         init_cfg: As in mmengine.
 
     Attributes:
         out_channels: Channels of the levels.
         strides: Strides of the levels.
         size_divisor: Pictures with sides divisible by this need no padding inside.
+        clock: The ClockNet, ``None`` without.
+        token_stream: What takes task tokens through the network, ``None`` without.
 
     Raises:
         ValueError: a pattern hits nothing, an option is unknown, or the family has no lanes.
@@ -85,6 +92,7 @@ class AdapterBackbone(BaseModule):
         freeze: bool = True,
         lane_strategy: str = 'vmap',
         with_cp: bool = False,
+        clock: Mapping | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -106,7 +114,10 @@ class AdapterBackbone(BaseModule):
         self.network = build_network(backbone)
         self.family = family_of(self.network)
         self._set_trainable(train_also)
+        self.clock = self._make_clock(clock, plugins)
         self.adapted = self._inject(plugins)
+        prepends = self.clock is not None and self.clock.prepends
+        self.token_stream = TokenStream(self.network, self.family, self.clock) if prepends else None
         self.lanes = self._make_lanes(lane_strategy)
         stages = self.family.stages
         post = tap == 'post_merge'
@@ -162,7 +173,7 @@ class AdapterBackbone(BaseModule):
         prefixes = [n for s in self.family.stages for n in (*s.blocks, s.merge) if n]
         adapted = inject(
             self.network,
-            plugins,
+            [self._with_clock(plugin) for plugin in plugins],
             roles=self.family.roles,
             tasks=self.tasks,
             lane_blocks=[s.lane_block for s in self.family.stages],
@@ -171,7 +182,44 @@ class AdapterBackbone(BaseModule):
         for name in adapted:
             layer = self.network.get_submodule(name)
             layer.weight.requires_grad_(not self.freeze)
+            self._check_map(name, layer)
+            if getattr(layer.adapter, 'site', None) is not None:
+                self.clock.sites[layer.adapter.site] = name
         return adapted
+
+    def _make_clock(self, clock: Mapping | None, plugins: Sequence[Mapping]) -> ClockNet | None:
+        lanes = [p for p in plugins if p.get('lanes') == 'task']
+        if clock is None and not any(_takes_clock(p) for p in lanes):
+            return None
+        if not self.tasks:
+            raise ValueError('A clock gives each task a frequency: set tasks=[...] too.')
+        known = {'type': 'ClockNet', 'tasks': list(self.tasks)}
+        if self.family.stages:
+            known['channels'] = self.family.stages[0].channels
+        return build_module({**known, **(clock or {})})
+
+    def _with_clock(self, plugin: Mapping) -> Mapping:
+        if self.clock is None or not _takes_clock(plugin):
+            return plugin
+        return {**plugin, 'cfg': {'clock': self.clock, **plugin['cfg']}}
+
+    def _check_map(self, name: str, layer: AdapterLayer) -> None:
+        ending = self.family.on_map
+        if not layer.adapter.needs_map or self._ends(name, ending):
+            return
+        names = [n for n, _ in self.network.named_modules() if self._ends(n, ending)]
+        roles = self.family.roles.items()
+        on_map = [role for role, end in roles if any(self._ends(n, end) for n in names)]
+        raise ValueError(
+            f"Cannot adapt layer '{name}' with {type(layer.adapter).__name__}: a kernel needs the "
+            f'map, and this layer sees tokens of windows or none. Layers of '
+            f'{type(self.network).__name__} that see one: {", ".join(on_map) or "none"}; '
+            'kernel_size=None serves all.'
+        )
+
+    @staticmethod
+    def _ends(name: str, ending: str | None) -> bool:
+        return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None
 
     def _make_lanes(self, strategy: str) -> dict[str, LaneBlock]:
         """Lane blocks by name, for the blocks that hold task adapters."""
@@ -188,9 +236,7 @@ class AdapterBackbone(BaseModule):
 
     def _modified_in_place(self, block: nn.Module) -> list[str]:
         ending = self.family.modified_in_place
-        if ending is None:
-            return []
-        return [n for n, _ in block.named_modules() if re.fullmatch(rf'(?:.*\.)?(?:{ending})', n)]
+        return [name for name, _ in block.named_modules() if self._ends(name, ending)]
 
     def init_weights(self) -> None:
         """Load the pretrained weights and let adapters start from them.
@@ -211,9 +257,12 @@ class AdapterBackbone(BaseModule):
             levels = self.family.features(self.network, x)
             return dict.fromkeys(self.tasks, levels) if self.tasks else levels
         x = self.family.stem(self.network, _pad(x, self.family.patch_size))
+        x, tokens = (x, None) if self.token_stream is None else self.token_stream.start(x)
         shared_levels, lane_levels = [], {task: [] for task in self.tasks}
-        for stage in self.family.stages:
-            x, taps = self._run_stage(stage, x)
+        for index, stage in enumerate(self.family.stages):
+            if tokens is not None:
+                tokens = self.token_stream.enter(index, tokens)
+            x, taps, tokens = self._run_stage(stage, x, tokens)
             maps = [self.family.to_nchw(t) for t in taps]
             shared_levels.append(maps[0])
             for i, task in enumerate(self.tasks):
@@ -222,28 +271,45 @@ class AdapterBackbone(BaseModule):
             return tuple(shared_levels)
         return {task: tuple(levels) for task, levels in lane_levels.items()}
 
-    def _run_stage(self, stage: Stage, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The shared stream for the next stage, and the tapped streams: shared, then lanes."""
-        self.family.fit_map(self.network, stage, self.family.size(x))
+    def _run_stage(
+        self, stage: Stage, x: Tensor, tokens: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """The shared stream for the next stage, the tapped streams (shared, then lanes), tokens."""
+        size = self.family.size(x)
+        self.family.fit_map(self.network, stage, size)
         lanes = None
         for name in stage.blocks:
-            if name in self.lanes:
-                x, lanes = self._call(self.lanes[name], x)
-            else:
-                block = self.network.get_submodule(name)
-                x = self._call(lambda x, block=block: self.family.run_block(block, x), x)
+            out, tokens = self._run_block(name, x, tokens, size)
+            x, lanes = out if name in self.lanes else (out, lanes)
         streams = [x] if lanes is None else [x, *lanes.unbind(0)]
         if stage.end is not None:
             end = self.network.get_submodule(stage.end)
             streams = [end(s) for s in streams]
             x = streams[0]
         if stage.merge is None:
-            return x, self._normed(stage, streams)
+            return x, self._normed(stage, streams), tokens
         merge = self.network.get_submodule(stage.merge)
         if self.tap == 'pre_merge':
-            return self.family.run_merge(merge, x), self._normed(stage, streams)
+            return self.family.run_merge(merge, x), self._normed(stage, streams), tokens
         merged = self.family.run_merge(merge, torch.cat(streams)).chunk(len(streams))
-        return merged[0], list(merged)
+        return merged[0], list(merged), tokens
+
+    def _run_block(
+        self, name: str, x: Tensor, tokens: Tensor | None, size: tuple[int, int]
+    ) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor | None]:
+        """One block, with lanes or without: ``x`` or ``(x, lanes)``, and the tokens after it."""
+        block, lane = self.network.get_submodule(name), self.lanes.get(name)
+        run = lane or (lambda x: self.family.run_block(block, x))
+        for layer in lane.layers.values() if lane else ():
+            if layer.adapter.needs_map:
+                layer.adapter.set_map(size, self.family.prefix_tokens)
+        if tokens is None:
+            return self._call(run, x), None
+        last = name == self.family.stages[-1].blocks[-1]
+        copies = lane.copies if lane else 1
+        return self._call(
+            lambda x, tokens: self.token_stream.run(run, block, x, tokens, copies, last), x, tokens
+        )
 
     def _normed(self, stage: Stage, streams: list[Tensor]) -> list[Tensor]:
         """mmseg normalises outputs that were not merged."""
@@ -252,10 +318,10 @@ class AdapterBackbone(BaseModule):
         norm = self.network.get_submodule(stage.out_norm)
         return [norm(s) for s in streams]
 
-    def _call(self, function, x: Tensor):
+    def _call(self, function, *inputs: Tensor):
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(function, x, use_reentrant=False)
-        return function(x)
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
 
     def train(self, mode: bool = True) -> 'AdapterBackbone':
         """Training mode; BatchNorm keeps its pretrained statistics while the base is frozen.
@@ -283,10 +349,12 @@ class AdapterBackbone(BaseModule):
         last layer that a lane reads have no effect. They are kept (and counted) and get no
         gradient; a gradient reducer must not wait for them.
         """
-        last = self.lanes.get(self.family.stages[-1].lane_block)
-        if last is None:
-            return []
-        unused = {id(p) for p in last.unused_parameters()}
+        last = self.family.stages and self.lanes.get(self.family.stages[-1].lane_block)
+        unused = {id(p) for p in last.unused_parameters()} if last else set()
+        if self.clock is not None and not self.clock.sites:
+            # nobody asks for a frequency; tokens count where they go through the network
+            heads = self.clock.heads if self.clock.prepends else self.clock
+            unused |= {id(p) for p in heads.parameters()}
         return [n for n, p in self.named_parameters() if id(p) in unused]
 
     def parameter_components(self) -> dict[str, list[str]]:
@@ -318,13 +386,24 @@ class AdapterBackbone(BaseModule):
         """Weights of the plain network with the shared path of every adapter merged in.
 
         Raises:
-            NotMergeableError: a shared path is no change of its weight alone.
+            NotMergeableError: a shared path is no change of its weight alone, or task tokens go
+                through the network.
         """
+        if self.token_stream is not None:
+            raise NotMergeableError(
+                "With tokens='prepend' patches attend to task tokens, which no plain network has. "
+                "tokens='free' leaves a network that can be merged."
+            )
         state = {k: v for k, v in self.network.state_dict().items() if '.adapter.' not in k}
         for name, layer in self.adapter_layers().items():
             with torch.no_grad():
                 state[f'{name}.weight'] = layer.adapter.weight(layer)
         return state
+
+
+def _takes_clock(plugin: Mapping) -> bool:
+    kind = plugin.get('cfg', {}).get('type')
+    return accepts(ADAPTERS.get(kind) if isinstance(kind, str) else kind, 'clock')
 
 
 def _pad(x: Tensor, divisor: int) -> Tensor:

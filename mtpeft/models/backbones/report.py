@@ -35,6 +35,10 @@ def backbone_components(backbone: 'AdapterBackbone') -> dict[str, list[str]]:
     for name, _ in backbone.named_parameters():
         if name in unused:
             component = 'unused'
+        elif name.startswith('clock.heads.'):
+            component = 'clock_net'
+        elif name.startswith(('clock.', 'token_stream.')):
+            component = 'task_tokens'
         elif name in of_adapter:
             component = of_adapter[name]
         else:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mtpeft.models.features import Levels, resize
+from mtpeft.models.features import Levels, concatenate
 from mtpeft.registry import MODELS
 
 
@@ -52,11 +51,5 @@ class HRNetHead(BaseModule):
 
     def forward(self, levels: Levels) -> Tensor:
         """Logits ``(B, out_channels, h, w)`` at the size of the largest level ``(B, C, h, w)``."""
-        if len(levels) != len(self.in_channels):
-            raise ValueError(
-                f'Expected {len(self.in_channels)} levels of widths {self.in_channels}, '
-                f'got {len(levels)}.'
-            )
-        size = max((level.shape[-2:] for level in levels), key=lambda s: s[0] * s[1])
-        x = torch.cat([resize(level, size) for level in levels], dim=1)
+        x = concatenate(levels, self.in_channels)
         return self.conv2(self.relu(self.norm(self.conv1(x))))

@@ -52,6 +52,11 @@ class Family:
         modified_in_place: Regular expression for the end of the names of layers whose output the
             network changes in place, so that it has to be copied to be remembered.
         timm_modules: timm modules whose models are built with ``build_options``.
+        on_map: Regular expression for the end of the names of Linear layers that see all tokens of
+            a map in the order of the picture, ``None`` where there are none.
+        prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
+            each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
+        prefix_tokens: Tokens before the patches, in the current pass.
     """
 
     name = ''
@@ -63,6 +68,9 @@ class Family:
     timm_modules: tuple[str, ...] = ()
     build_options: dict[str, Any] = {}
     may_be_absent: tuple[str, ...] = ()
+    on_map: str | None = None
+    prompts: str | None = None
+    prefix_tokens = 0
 
     def __init__(self, network: nn.Module) -> None:
         self.stages = self.make_stages(network)
@@ -90,6 +98,28 @@ class Family:
 
     def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
         """Prepare the stage's blocks for a map of ``size`` (H, W)."""
+
+    # -- task tokens -----------------------------------------------------------------------------
+
+    def join_prompts(self, x: Tensor, prompts: Tensor) -> Tensor:
+        """``prompts='sequence'``: put tokens ``(B, P, C)`` before the patches of the stem's map."""
+        raise NotImplementedError
+
+    def prepare_prompts(self, network: nn.Module) -> None:
+        """``prompts='windows'``: let every block's attention take tokens."""
+        raise NotImplementedError
+
+    def attention(self, block: nn.Module) -> nn.Module:
+        """``prompts='windows'``: the attention of a block that was prepared."""
+        raise NotImplementedError
+
+    def normed_prompts(self, block: nn.Module, prompts: Tensor) -> Tensor:
+        """``prompts='windows'``: tokens as the block's attention takes them."""
+        raise NotImplementedError
+
+    def next_prompts(self, block: nn.Module, prompts: Tensor, rows: Tensor) -> Tensor:
+        """``prompts='windows'``: tokens after the block, of what its attention made of them."""
+        raise NotImplementedError
 
     def size(self, x: Tensor) -> tuple[int, int]:
         """(H, W) of a map."""

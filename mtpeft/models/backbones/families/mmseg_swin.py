@@ -4,6 +4,7 @@ from mmseg.models.backbones import SwinTransformer
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
+from mtpeft.models.backbones.families.prompted_swin import PromptedMMSegAttention
 
 
 class MMSegSwin(Family):
@@ -31,6 +32,8 @@ class MMSegSwin(Family):
         'out_norms': r'norm\d\..*',
     }
 
+    on_map = r'ffn\.layers\.(0\.0|1)'
+    prompts = 'windows'
     # norms of the un-merged outputs; classification weights have none of them
     may_be_absent = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
 
@@ -78,3 +81,19 @@ class MMSegSwin(Family):
             window = attention.window_size
             shifted = index % 2 == 1 and not fits_one_window(size, window)
             attention.shift_size = window // 2 if shifted else 0
+
+    def prepare_prompts(self, network: nn.Module) -> None:
+        for stage in self.stages:
+            for name in stage.blocks:
+                attention = network.get_submodule(name).attn
+                attention.w_msa = PromptedMMSegAttention.adopt(attention.w_msa)
+
+    def attention(self, block: nn.Module) -> nn.Module:
+        return block.attn.w_msa
+
+    def normed_prompts(self, block: nn.Module, prompts: Tensor) -> Tensor:
+        return block.norm1(prompts)
+
+    def next_prompts(self, block: nn.Module, prompts: Tensor, rows: Tensor) -> Tensor:
+        prompts = prompts + block.attn.drop(rows)
+        return block.ffn(block.norm2(prompts), identity=prompts)

@@ -18,6 +18,7 @@ class TimmConvNeXt(Family):
         'layer_scale': r'.*\.gamma',
     }
     unread = ('norm_pre.', 'head.')
+    on_map = r'mlp\.fc[12]'
 
     @staticmethod
     def serves(network: nn.Module) -> bool:

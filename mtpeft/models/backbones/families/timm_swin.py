@@ -4,6 +4,7 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
+from mtpeft.models.backbones.families.prompted_swin import PromptedTimmAttention
 
 
 class TimmSwin(Family):
@@ -29,6 +30,8 @@ class TimmSwin(Family):
         'reduction': r'.*downsample\.reduction\.weight',
     }
     unread = ('norm.', 'head.')
+    on_map = r'mlp\.fc[12]'
+    prompts = 'windows'
 
     timm_modules = ('timm.models.swin_transformer',)
     # any picture size is taken, and windows keep their size
@@ -65,3 +68,19 @@ class TimmSwin(Family):
             block = network.get_submodule(name)
             whole = fits_one_window(size, block.window_size)
             block.shift_size = (0, 0) if whole else block.target_shift_size
+
+    def prepare_prompts(self, network: nn.Module) -> None:
+        for stage in self.stages:
+            for name in stage.blocks:
+                block = network.get_submodule(name)
+                block.attn = PromptedTimmAttention.adopt(block.attn)
+
+    def attention(self, block: nn.Module) -> nn.Module:
+        return block.attn
+
+    def normed_prompts(self, block: nn.Module, prompts: Tensor) -> Tensor:
+        return block.norm1(prompts)
+
+    def next_prompts(self, block: nn.Module, prompts: Tensor, rows: Tensor) -> Tensor:
+        prompts = prompts + block.drop_path1(rows)
+        return prompts + block.drop_path2(block.mlp(block.norm2(prompts)))

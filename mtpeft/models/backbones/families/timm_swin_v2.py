@@ -19,6 +19,7 @@ class TimmSwinV2(TimmSwin):
         'relative_position_bias_table': r'.*\.(cpb_mlp\..*|logit_scale)',
     }
     modified_in_place = r'attn\.qkv'
+    prompts = None  # its attention normalises queries and keys: not what tokens were tried with
     timm_modules = ('timm.models.swin_transformer_v2',)
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """timm's Vision Transformer."""
 
+import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ class TimmViT(Family):
     unread = ('norm.', 'fc_norm.', 'head.', 'attn_pool.')
     timm_modules = ('timm.models.vision_transformer',)
     build_options = dict(dynamic_img_size=True)
+    on_map = r'attn\.(qkv|proj)|mlp\.fc[12]'
+    prompts = 'sequence'
 
     @staticmethod
     def serves(network: nn.Module) -> bool:
@@ -47,13 +50,18 @@ class TimmViT(Family):
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
         grid = network.patch_embed.patch_size
         self._grid = x.shape[-2] // grid[0], x.shape[-1] // grid[1]
-        self._prefix = network.num_prefix_tokens
+        self.prefix_tokens = network.num_prefix_tokens
         tokens = network._pos_embed(network.patch_embed(x))
         return network.norm_pre(network.patch_drop(tokens))
+
+    def join_prompts(self, x: Tensor, prompts: Tensor) -> Tensor:
+        prefix, patches = x.tensor_split([self.prefix_tokens], dim=1)
+        self.prefix_tokens += prompts.shape[1]
+        return torch.cat([prefix, prompts.to(x.dtype), patches], 1)
 
     def size(self, x: Tensor) -> tuple[int, int]:
         return self._grid
 
     def to_nchw(self, x: Tensor) -> Tensor:
-        x = x[:, self._prefix :].transpose(1, 2)
+        x = x[:, self.prefix_tokens :].transpose(1, 2)
         return x.unflatten(2, self._grid).contiguous()

@@ -1,0 +1,128 @@
+"""One base for the first head convolution of all tasks (Free Sinewich, arXiv 2603.21111)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor, nn
+
+from mtpeft.adapters import ClockNet
+from mtpeft.adapters.modulation import FormedOnce, modulate
+from mtpeft.models.build import build_module
+from mtpeft.models.features import Features, by_task, concatenate
+from mtpeft.registry import MODELS
+from mtpeft.tasks import TaskSpec, build_tasks
+
+
+@MODELS.register_module()
+class SharedBaseDecoder(FormedOnce, BaseModule):
+    r"""The heads of HRNet with one shared first convolution, switched by each task's frequency.
+
+    .. math:: h_t = \tilde M_t * \mathrm{concat}(\text{levels}_t) + b_t, \quad
+              \tilde M_t = g\, G * \sin(\omega_t M), \quad
+              z_t = \mathrm{Conv}^t_{1 \times 1}(\mathrm{ReLU}(\mathrm{BN}^t(h_t)))
+
+    M ``(channels, sum of widths, 1, 1)`` is a full matrix that all tasks share; a task has its
+    bias, its norm and its last convolution. G and g are as in
+    :class:`~mtpeft.adapters.sine_awb.SineAWB`. Levels are brought to the largest and concatenated,
+    as in :class:`~mtpeft.models.heads.HRNetHead`. M starts uniform in +-1/sqrt(sum of widths).
+
+    Args:
+        tasks: The model's tasks.
+        in_channels: Widths of the levels.
+        channels: Width between the convolutions. Default: four times the sum of ``in_channels``.
+        clock: Where frequencies come from: the backbone's ClockNet where the model builds the
+            decoder, or the config of one of its own. ``None``: an own one.
+        sine: ``False``: :math:`g\, G * (\omega_t M)`.
+        lowpass: ``False``: without G.
+        gain: g. Default: 1 / sqrt(sum of widths).
+        init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
+
+    Raises:
+        KeyError: a task without a token.
+
+    Example:
+        >>> decoder = SharedBaseDecoder(tasks=['sal', 'depth'], in_channels=(4, 8))
+        >>> logits = decoder((torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)))
+        >>> {name: tuple(x.shape) for name, x in logits.items()}
+        {'sal': (2, 1, 8, 8), 'depth': (2, 1, 8, 8)}
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSpec,
+        in_channels: Sequence[int],
+        channels: int | None = None,
+        clock: ClockNet | Mapping | None = None,
+        sine: bool = True,
+        lowpass: bool = True,
+        gain: float | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        built = build_tasks(tasks)
+        self.tasks = tuple(built)
+        self.in_channels = tuple(in_channels)
+        total = sum(self.in_channels)
+        channels = 4 * total if channels is None else channels
+        self.sine = sine
+        self.lowpass = lowpass
+        self.gain = total**-0.5 if gain is None else gain
+        if not isinstance(clock, ClockNet):
+            own = dict(type='ClockNet', tasks=list(self.tasks), **(clock or {}))
+            self.clock_net = clock = build_module(own)
+        clock.check(self.tasks)
+        self._clock = [clock]  # in a list: a backbone's clock is no module of the decoder
+        self.site = clock.add_site('decoder')
+        bound = total**-0.5
+        self.base = nn.Parameter(torch.empty(channels, total, 1, 1).uniform_(-bound, bound))
+        self.bias = nn.ParameterDict(
+            {name: nn.Parameter(torch.empty(channels).uniform_(-bound, bound)) for name in built}
+        )
+        self.norm = ModuleDict({name: nn.BatchNorm2d(channels) for name in built})
+        self.conv = ModuleDict(
+            {name: nn.Conv2d(channels, task.channels, 1) for name, task in built.items()}
+        )
+
+    @property
+    def clock(self) -> ClockNet:
+        """Where the frequencies come from."""
+        return self._clock[0]
+
+    def matrix(self) -> Tensor:
+        """M before the sine, ``(1, channels, sum of widths, 1, 1)``."""
+        return self.base[None]
+
+    def frequencies(self) -> Tensor:
+        """omega_t ``(T,)``."""
+        return self.clock.frequencies(self.tasks, self.site)
+
+    def kernels(self) -> Tensor:
+        """The first convolution of each task, ``(T, channels, sum of widths, 1, 1)``."""
+        return modulate(self.matrix(), self.frequencies(), self.gain, self.sine, self.lowpass)
+
+    def forward(self, features: Features) -> dict[str, Tensor]:
+        """Logits ``(B, channels, h, w)`` by task, at the size of the largest level.
+
+        Args:
+            features: A tuple of levels ``(B, C, H, W)`` shared by all tasks, or one a task.
+        """
+        streams = by_task(features, self.tasks)
+        kernels = self.formed((self.base, *self.clock.parameters()), self.kernels)
+        logits = {}
+        for (name, levels), kernel in zip(streams.items(), kernels, strict=True):
+            x = F.conv2d(concatenate(levels, self.in_channels), kernel, self.bias[name])
+            logits[name] = self.conv[name](F.relu(self.norm[name](x)))
+        return logits
+
+    def parameter_components(self) -> dict[str, list[str]]:
+        """Component of each parameter, see :mod:`mtpeft.models.components`."""
+        names = [name for name, _ in self.named_parameters()]
+        own = [name for name in names if name.startswith('clock_net.')]
+        return {
+            'shared_base': ['base'],
+            'task_tokens': [name for name in own if '.tokens.' in name],
+            'clock_net': [name for name in own if '.tokens.' not in name],
+            'heads': [name for name in names if name != 'base' and name not in own],
+        }
