@@ -25,7 +25,7 @@ def directional_scores(group: RankGroup) -> Tensor | None:
         if parameter.grad is None:
             return None
         value, gradient = (group.moved(name, t) for t in (parameter, parameter.grad))
-        terms.append((value * gradient).flatten(2).sum(2).abs())
+        terms.append((value * gradient).reshape(*value.shape[:2], -1).sum(2).abs())
     return torch.stack(terms).mean(0)
 
 

@@ -239,7 +239,8 @@ class PDRSPlusHook(PDRSHook):
             return Stream(scored, index, None, None)
         energy = torch.ones_like(squares)
         for name, factor in factors.items():
-            energy *= factor.movedim(group.factors[name], 0).flatten(1).double().square().sum(1)
+            components = factor.movedim(group.factors[name], 0).double()
+            energy *= components.reshape(len(components), -1).square().sum(1)
         values = sensitivity(squares, scored.activity[index, :active].double(), energy)
         basis = singular_basis(*factors.values()) if group.product else None
         if basis is None:
