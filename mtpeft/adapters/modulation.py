@@ -1,6 +1,7 @@
 """Weights switched by frequency: a sine of a base, smoothed (Free Sinewich, arXiv 2603.21111)."""
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -76,16 +77,21 @@ class FormedOnce(nn.Module):
     evaluation mode has to call ``eval()`` after it.
     """
 
-    _formed: tuple[tuple, Tensor] | None = None
+    _formed: tuple[list[nn.Parameter], tuple, Tensor] | None = None
 
-    def formed(self, sources: Iterable[nn.Parameter], make: Callable[[], Tensor]) -> Tensor:
-        """What ``make`` makes of the parameters ``sources``."""
+    def formed(
+        self, sources: Iterable[nn.Parameter], make: Callable[[], Tensor], also: Hashable = None
+    ) -> Tensor:
+        """What ``make`` makes of the parameters ``sources`` and of what ``also`` says."""
         if self.training or torch.is_grad_enabled():
             return make()
-        state = tuple((id(p), p._version) for p in sources)
-        if self._formed is None or self._formed[0] != state:
-            self._formed = state, make()
-        return self._formed[1]
+        sources = list(sources)
+        state = also, [p._version for p in sources]
+        kept = self._formed
+        same = kept is not None and len(kept[0]) == len(sources)
+        if not (same and all(map(operator.is_, kept[0], sources)) and kept[1] == state):
+            self._formed = sources, state, make()
+        return self._formed[2]
 
     def train(self, mode: bool = True) -> 'FormedOnce':
         self._formed = None

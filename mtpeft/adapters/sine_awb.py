@@ -1,5 +1,6 @@
 """Sine-AWB: one shared base, switched by a task's frequency (Free Sinewich, arXiv 2603.21111)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -86,12 +87,12 @@ class SineAWB(FormedOnce, LoRA):
         self.base = base
         self.sine = sine
         self.lowpass = lowpass
-        self.prefix = 0  # tokens before the patches, which a kernel leaves alone
+        self.prefix_tokens = 0  # tokens before the patches, which a kernel leaves alone
         self.map_size: tuple[int, int] | None = None
         self._conv = isinstance(layer, nn.Conv2d)
         self._own_kernel = self.kernel == tuple(layer.weight.shape[2:])
         super().__init__(layer, tasks, rank, task_rank, scale, dropout)
-        fan_in = layer.weight.shape[1] * _product(self.kernel)
+        fan_in = layer.weight.shape[1] * math.prod(self.kernel)
         self.gain = fan_in**-0.5 if gain is None else gain
         if tasks:
             self._check_size(layer, limit)
@@ -123,8 +124,8 @@ class SineAWB(FormedOnce, LoRA):
         a, w, b = self._factors()
         nn.init.uniform_(a, -(a.shape[-1] ** -0.5), a.shape[-1] ** -0.5)
         nn.init.zeros_(b)
-        bound = _product(self.kernel) ** -0.5
-        if _product(self.kernel) == 1:
+        bound = math.prod(self.kernel) ** -0.5
+        if math.prod(self.kernel) == 1:
             nn.init.ones_(w)
         else:
             nn.init.uniform_(w, -bound, bound)
@@ -134,7 +135,7 @@ class SineAWB(FormedOnce, LoRA):
 
     def _check_size(self, layer: nn.Module, limit: float) -> None:
         numbers = len(self.tasks) * layer.weight.shape[0] * layer.weight.shape[1]
-        size = numbers * _product(self.kernel) * layer.weight.element_size() / _MEGABYTE
+        size = numbers * math.prod(self.kernel) * layer.weight.element_size() / _MEGABYTE
         if size > limit:
             smaller = 'kernel_size=1, ' if self._grows else ''
             raise ValueError(
@@ -145,7 +146,7 @@ class SineAWB(FormedOnce, LoRA):
 
     @property
     def _grows(self) -> bool:
-        return _product(self.kernel) > 1 and not self._own_kernel
+        return math.prod(self.kernel) > 1 and not self._own_kernel
 
     def _set_clock(self, clock: ClockNet | None) -> None:
         if clock is None:
@@ -187,7 +188,8 @@ class SineAWB(FormedOnce, LoRA):
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         sources = (*self._factors(), *self.clock.parameters())
-        return {'kernel': self.formed(sources, self.kernels)}
+        ranks = tuple(self.ranks().values())
+        return {'kernel': self.formed(sources, self.kernels, ranks)}
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is None:
@@ -217,7 +219,7 @@ class SineAWB(FormedOnce, LoRA):
 
     def set_map(self, size: tuple[int, int], prefix: int) -> None:
         """Of which map (H, W) the tokens ``(B, prefix + H W, C)`` of the next pass are."""
-        self.map_size, self.prefix = size, prefix
+        self.map_size, self.prefix_tokens = size, prefix
 
     # -- streams -------------------------------------------------------------------------------
 
@@ -233,15 +235,17 @@ class SineAWB(FormedOnce, LoRA):
         if isinstance(layer, nn.Conv2d):
             return F.conv2d(x, kernel, stride=layer.stride, padding=padding)
         grid = self._grid(x)
-        patches = x if x.ndim == 4 else x[:, self.prefix :].unflatten(1, grid)
+        patches = x if x.ndim == 4 else x[:, self.prefix_tokens :].unflatten(1, grid)
         out = F.conv2d(patches.movedim(-1, 1), kernel, padding=padding).movedim(1, -1)
         if x.ndim == 4:
             return out
-        return F.pad(out.flatten(1, 2), (0, 0, self.prefix, 0))
+        return F.pad(out.flatten(1, 2), (0, 0, self.prefix_tokens, 0))
 
     def _grid(self, x: Tensor) -> tuple[int, int]:
         size = self.map_size
-        if x.ndim == 4 or (x.ndim == 3 and size and x.shape[1] - self.prefix == size[0] * size[1]):
+        if x.ndim == 4 or (
+            x.ndim == 3 and size and x.shape[1] - self.prefix_tokens == math.prod(size)
+        ):
             return tuple(x.shape[1:3]) if x.ndim == 4 else size
         raise ValueError(
             f'kernel_size={self.kernel[0]} needs a map: expected (B, H, W, C), or (B, H W, C) of a '
@@ -267,10 +271,3 @@ def _kernel(layer: nn.Module, size: int | None) -> tuple[int, ...]:
             f'beside which a kernel of {size} can lie; got kernel_size={size}'
         )
     return size, size
-
-
-def _product(numbers: Sequence[int]) -> int:
-    result = 1
-    for number in numbers:
-        result *= number
-    return result
