@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mtpeft.apis.suite import load_suite
 from mtpeft.evaluation import MultiTaskEvaluator
 from mtpeft.models import parameter_components
 from mtpeft.models.components import decoder_components
@@ -52,7 +53,20 @@ def batch(model, size=64):
 
 def test_every_folder_has_configs():
     folders = {Path(f).name for f in FOLDERS}
-    assert {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora', 'faar'} <= folders
+    methods = {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora', 'faar'}
+    assert methods | {'sinewich', 'union'} <= folders
+
+
+@pytest.mark.parametrize('suite', ['nyud', 'pascal', 'scenes'])
+def test_a_suite_trains_all_methods_by_one_recipe(suite):
+    entries = [e for e in load_suite(suite, ROOT / 'configs/suites').entries if e.role == 'method']
+    parts = 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg'
+    recipes = {}
+    for entry in entries:
+        cfg = load(Path(entry.config).resolve())
+        recipes[entry.label] = {part: cfg[part] for part in parts}
+    for label, recipe in recipes.items():
+        assert recipe == recipes['decoders_only'], label
 
 
 @pytest.mark.parametrize('path', LEAVES)

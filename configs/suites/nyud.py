@@ -27,6 +27,18 @@ entries = (
         )
     ]
     + [
+        dict(label=label, config=f'../{folder}/{label}_efficientnet-lite2_nyud.py')
+        for folder, label in (
+            ('sinewich', 'sinewich'),
+            ('sinewich', 'sinewich-no-lcn'),
+            ('sinewich', 'sinewich-no-lowpass'),
+            ('sinewich', 'sinewich-no-sine'),
+            ('sinewich', 'sinewich-independent-base'),
+            ('sinewich', 'sinewich-independent-decoder'),
+            ('union', 'union'),
+        )
+    ]
+    + [
         # what the pretrained weights are worth
         dict(
             label='decoders_only_random',

@@ -18,5 +18,14 @@ entries = [
         ('mtlora', 'mtlora-r32'),
         ('mtlora', 'mtlora-r64'),
         ('mtlora', 'mtlora-plus-r64'),
+        ('sinewich', 'sinewich-r16'),
+        ('sinewich', 'sinewich-r32'),
+        ('sinewich', 'sinewich-r64'),
+        ('sinewich', 'sinewich-no-lcn'),
+        ('sinewich', 'sinewich-no-lowpass'),
+        ('sinewich', 'sinewich-no-sine'),
+        ('sinewich', 'sinewich-independent-base'),
+        ('sinewich', 'sinewich-independent-decoder'),
+        ('union', 'union'),
     )
 ]

@@ -23,5 +23,12 @@ entries = [
         ('faar', 'faar-ts-pd'),
         ('faar', 'faar'),
         ('faar', 'faar-plus'),
+        ('sinewich', 'sinewich'),
+        ('sinewich', 'sinewich-no-lcn'),
+        ('sinewich', 'sinewich-no-lowpass'),
+        ('sinewich', 'sinewich-no-sine'),
+        ('sinewich', 'sinewich-independent-base'),
+        ('sinewich', 'sinewich-independent-decoder'),
+        ('union', 'union'),
     )
 ]

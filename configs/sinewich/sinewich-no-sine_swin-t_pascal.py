@@ -1,0 +1,19 @@
+_base_ = [
+    '../_base_/models/swin-t.py',
+    '../_base_/datasets/pascal_context_mt.py',
+    '../_base_/schedules/mtlora_300e.py',
+    '../_base_/default_runtime.py',
+]
+
+# Ablation "w/o Sine", in the adapters and in the decoder: frequencies only scale the base.
+model = dict(
+    tasks={{_base_.tasks}},
+    backbone=dict(
+        plugins=[
+            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1']),
+            dict(cfg=dict(type='SineAWB', rank=64, sine=False), targets=['fc2'], lanes='task'),
+        ],
+        clock=dict(tokens='prepend'),
+    ),
+    decoder=dict(_delete_=True, type='SharedBaseDecoder', sine=False),
+)
