@@ -2,6 +2,7 @@
 
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
+from mtpeft.hooks.frequency_hook import FrequencyHook
 from mtpeft.hooks.pdrs import PDRSHook
 from mtpeft.hooks.pdrs_plus import PDRSPlusHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
@@ -13,7 +14,7 @@ from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
-    'AdapterCheckpointHook', 'CheckpointGuardHook', 'PDRSHook', 'PDRSPlusHook',
+    'AdapterCheckpointHook', 'CheckpointGuardHook', 'FrequencyHook', 'PDRSHook', 'PDRSPlusHook',
     'PredictionGridHook', 'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook',
     'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip
