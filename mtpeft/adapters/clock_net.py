@@ -1,12 +1,12 @@
 """Clock Net: the frequency of each task from its token (Free Sinewich, arXiv 2603.21111)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mtpeft.registry import MODELS
-from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.tasks import DenseTask
 from mtpeft.utils.suggest import hint
 
 _TOKENS = ('free', 'prepend')
@@ -27,7 +27,7 @@ class ClockNet(nn.Module):
     All adapters of a backbone, and a decoder, can share one ClockNet; each is a *site*.
 
     Args:
-        tasks: The model's tasks.
+        tasks: The model's tasks, or their names.
         channels: C. With ``tokens='prepend'`` the width of the first stage.
         scale: s at the start.
         shift: c at the start.
@@ -51,7 +51,7 @@ class ClockNet(nn.Module):
 
     def __init__(
         self,
-        tasks: TaskSpec,
+        tasks: Iterable[str | DenseTask],
         channels: int = 96,
         scale: float = 30.0,
         shift: float = 1.5,
@@ -67,7 +67,7 @@ class ClockNet(nn.Module):
             raise ValueError(
                 f'Expected a positive scale and number of channels, got {scale!r} and {channels!r}.'
             )
-        self.tasks = tuple(build_tasks(tasks))
+        self.tasks = tuple(task if isinstance(task, str) else task.name for task in tasks)
         self.channels = channels
         self.scale, self.shift = float(scale), float(shift)
         self.lcn = lcn

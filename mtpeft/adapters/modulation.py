@@ -115,10 +115,12 @@ def effective_rank(weight: Tensor) -> Tensor:
         ``(...)``, from 1 to the smaller side; 0 of a weight that is 0.
 
     Example:
-        >>> effective_rank(torch.eye(5)).item()
+        >>> round(effective_rank(torch.eye(5)).item(), 6)
         5.0
     """
-    sigma = torch.linalg.svdvals(weight.double())
+    # tall matrices have their values sooner than wide ones
+    tall = weight if weight.shape[-2] >= weight.shape[-1] else weight.mT
+    sigma = torch.linalg.svdvals(tall.double())
     total = sigma.sum(-1, keepdim=True)
     share = sigma / torch.where(total > 0, total, 1)
     entropy = -torch.special.xlogy(share, share).sum(-1)

@@ -173,8 +173,7 @@ def find_site(sites: Mapping[str, Site], name: str | None) -> Site:
 def rank_of(weight: Tensor) -> float:
     """Effective rank of a weight ``(out, in)``; 0 where it is 0, nan where it is not finite."""
     try:
-        # a factor of a wide matrix is found in half the time from its transpose
-        return effective_rank(weight if weight.shape[0] >= weight.shape[1] else weight.mT).item()
+        return effective_rank(weight).item()
     except torch.linalg.LinAlgError:
         return math.nan
 

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from helpers.backbones import TINY
 
 from mtpeft.adapters import ClockNet
+from mtpeft.models import MultiTaskModel, SharedBaseDecoder
+from mtpeft.tasks import build_tasks
 
 TASKS = ('semseg', 'depth', 'normals')
 
@@ -84,3 +87,16 @@ def test_a_task_without_a_token():
         ClockNet(TASKS).frequencies(['edge'])
     with pytest.raises(KeyError, match="no token for task 'depths'.*depth"):
         ClockNet(TASKS).check(['depths'])
+
+
+def test_tasks_may_have_names_of_their_own():
+    """A name says nothing of the kind of task."""
+    spec = dict(rooms=dict(type='semseg', num_classes=3), far=dict(type='depth'))
+    assert ClockNet(spec).tasks == ('rooms', 'far')
+    assert ClockNet(build_tasks(spec).values()).tasks == ('rooms', 'far')
+    plugins = [dict(cfg=dict(type='SineAWB', rank=2), targets=['fc2'], lanes='task')]
+    backbone = dict(type='AdapterBackbone', backbone=TINY['timm Swin'], plugins=plugins)
+    model = MultiTaskModel(spec, backbone, dict(type='SharedBaseDecoder'))
+    assert model.decoder.clock is model.backbone.clock
+    assert model(torch.rand(1, 3, 32, 32))['rooms'].shape == (1, 3, 32, 32)
+    assert SharedBaseDecoder(spec, (4, 8)).clock.tasks == ('rooms', 'far')
