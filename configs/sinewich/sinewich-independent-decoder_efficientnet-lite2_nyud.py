@@ -16,3 +16,4 @@ model = dict(
         clock=dict(tokens='free'),
     ),
 )
+default_hooks = dict(frequencies=dict(type='FrequencyHook'))

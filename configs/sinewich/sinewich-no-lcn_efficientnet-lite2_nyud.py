@@ -17,3 +17,4 @@ model = dict(
     ),
     decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=270),
 )
+default_hooks = dict(frequencies=dict(type='FrequencyHook'))

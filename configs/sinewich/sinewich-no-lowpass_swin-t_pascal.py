@@ -17,3 +17,4 @@ model = dict(
     ),
     decoder=dict(_delete_=True, type='SharedBaseDecoder', lowpass=False),
 )
+default_hooks = dict(frequencies=dict(type='FrequencyHook'))

@@ -19,3 +19,4 @@ model = dict(
     ),
     decoder=dict(_delete_=True, type='SharedBaseDecoder'),
 )
+default_hooks = dict(frequencies=dict(type='FrequencyHook'))

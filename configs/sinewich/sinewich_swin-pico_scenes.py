@@ -18,3 +18,4 @@ model = dict(
     ),
     decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=96),
 )
+default_hooks = dict(frequencies=dict(type='FrequencyHook'))

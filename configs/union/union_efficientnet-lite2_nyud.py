@@ -20,4 +20,7 @@ model = dict(
     necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
     decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=270),
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=66))
+default_hooks = dict(
+    pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=66),
+    frequencies=dict(type='FrequencyHook'),
+)

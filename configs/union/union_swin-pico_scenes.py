@@ -20,4 +20,7 @@ model = dict(
     necks=[dict(type='ProjectionNeck', out_channels=(12, 16, 24, 32)), dict(type='TSPD')],
     decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=96),
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=40))
+default_hooks = dict(
+    pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=40),
+    frequencies=dict(type='FrequencyHook'),
+)

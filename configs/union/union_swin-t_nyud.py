@@ -20,4 +20,4 @@ model = dict(
     necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
     decoder=dict(_delete_=True, type='SharedBaseDecoder'),
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))
+default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95), frequencies=dict(type='FrequencyHook'))
