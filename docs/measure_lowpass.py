@@ -1,6 +1,6 @@
 """What the low-pass of Sine-AWB costs as shifted copies, and as convolutions.
 
-    python docs/measure_lowpass.py
+python docs/measure_lowpass.py
 """
 
 import statistics

@@ -53,12 +53,13 @@ class _LanePass:
         params: dict[str, dict[str, Tensor]],
         memory: dict[str, Remembered],
         copied: Container[str],
+        diverged: bool,
     ) -> None:
         self.names = names
         self.copied = copied
         self.params = params
         self.memory = memory
-        self.diverged = False  # has a task layer been passed? Then no input is the shared one
+        self.diverged = diverged  # has a task layer been passed? Then no input is the shared one
 
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         name = self.names[layer]
@@ -156,8 +157,8 @@ class LaneBlock:
             shared = self.run(self.block, x)
         params = {n: layer.adapter.lane_tensors(layer) for n, layer in self.task_layers.items()}
 
-        def lane(params: dict, memory: dict) -> Tensor:
-            with self._streaming(_LanePass(names, params, memory, self.copied)):
+        def lane(params: dict, memory: dict, diverged: bool = False) -> Tensor:
+            with self._streaming(_LanePass(names, params, memory, self.copied, diverged)):
                 return self.run(self.block, x)
 
         if self.strategy == 'loop' or self._vmap_defeats_autocast(x):
@@ -165,9 +166,21 @@ class LaneBlock:
                 {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
                 for i in range(len(self.tasks))
             ]
-            return shared, torch.stack([lane(p, recorder.memory) for p in slices])
+            return shared, torch.stack([lane(p, recorder.memory, self._draws) for p in slices])
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return shared, mapped(params, recorder.memory)
+
+    @property
+    def _draws(self) -> bool:
+        """Does the block drop something at random? Then a lane's inputs are its own from there.
+
+        Under vmap what was drawn is batched, which tells.
+        """
+        return any(
+            module.training and (getattr(module, 'drop_prob', 0) or _dropout(module))
+            for name, module in self.block.named_modules()
+            if '.adapter.' not in f'.{name}.'
+        )
 
     def _vmap_defeats_autocast(self, x: Tensor) -> bool:
         # vmap turns conv2d into aten.convolution, which CPU autocast does not know: the weight
@@ -199,6 +212,10 @@ class LaneBlock:
                 unused += [adapter.get_parameter(n) for n in names]
             needed = needed or adapter.lane_reads_shared_input
         return unused
+
+
+def _dropout(module: nn.Module) -> float:
+    return module.p if isinstance(module, nn.modules.dropout._DropoutNd) else 0
 
 
 class LaneDropPath(nn.Module):

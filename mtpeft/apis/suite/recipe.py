@@ -11,7 +11,7 @@ from mmengine.config import Config, DictAction
 #: baselines of the suite, and a config may be given those after its runs are made; figures are of
 #: the last epoch, whichever checkpoints are kept.
 _NO_FIGURES = ('work_dir', 'log_level', 'visualizer', 'vis_backends', 'launcher', 'resume',
-               'default_hooks.logger', 'default_hooks.visualization',
+               'default_hooks.logger', 'default_hooks.visualization', 'default_hooks.frequencies',
                'default_hooks.checkpoint.save_best', 'default_hooks.checkpoint.rule', 'baselines',
                'val_evaluator.baselines', 'test_evaluator.baselines')  # fmt: skip
 _LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
