@@ -7,6 +7,7 @@ what is missing with zeros.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -262,6 +263,20 @@ def rank_pattern(model: nn.Module) -> dict[str, dict[str, int]]:
         {'fc': {'shared': 2, 'depth': 2}}
     """
     return {name: adapter.ranks() for name, adapter in low_rank_adapters(model).items()}
+
+
+@contextmanager
+def all_components(module: nn.Module) -> Iterator[None]:
+    """Let an adapter use all its active components, whatever the training step masks."""
+    groups = list(getattr(module, 'groups', {}).values())
+    kept = [group.prefix for group in groups]
+    for group in groups:
+        group.prefix = None
+    try:
+        yield
+    finally:
+        for group, prefix in zip(groups, kept, strict=True):
+            group.prefix = prefix
 
 
 def pruned_parameters(model: nn.Module) -> int:

@@ -11,7 +11,7 @@ from mtpeft.adapters.base import NotMergeableError
 from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.modulation import FormedOnce, modulate
-from mtpeft.adapters.ranks import BASE
+from mtpeft.adapters.ranks import BASE, all_components
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 
@@ -199,19 +199,8 @@ class SineAWB(FormedOnce, LoRA):
                 f"The lane of '{task}' convolves with a kernel of {self.kernel} beside a layer "
                 'with another one; only kernel_size=None (or the same) can be merged.'
             )
-        return self._full_kernels()[self.task_index(task)]
-
-    def _full_kernels(self) -> Tensor:
-        """The kernels with all active components, whatever a training step masks."""
-        groups = [group for group in self.groups.values() if group.prefix is not None]
-        kept = [group.prefix for group in groups]
-        for group in groups:
-            group.prefix = None
-        try:
-            return self.kernels()
-        finally:
-            for group, prefix in zip(groups, kept, strict=True):
-                group.prefix = prefix
+        with all_components(self):
+            return self.kernels()[self.task_index(task)]
 
     @property
     def needs_map(self) -> bool:

@@ -2,14 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.modulation import effective_rank, modulate
+from mtpeft.adapters.ranks import all_components
 from mtpeft.registry import ADAPTERS, MODELS
 from mtpeft.utils.suggest import hint
 
@@ -47,13 +47,13 @@ class Site:
     @torch.no_grad()
     def matrix(self) -> Tensor:
         """M, one for all tasks or one a task, ``(1 or T, out, in k k)``."""
-        with _all_components(self.module):
+        with all_components(self.module):
             return self.module.matrix().flatten(2)
 
     @torch.no_grad()
     def kernels(self) -> Tensor:
         """What each task's lane adds, ``(T, out, in k k)``."""
-        with _all_components(self.module):
+        with all_components(self.module):
             return self.module.kernels().flatten(2)
 
     @torch.no_grad()
@@ -204,17 +204,3 @@ def outside(omega: float, bounds: tuple[float, float]) -> bool:
 def _owner(clock: str) -> str:
     """Name of what holds the clock of this name: ``'backbone.clock'`` -> ``'backbone'``."""
     return clock.rpartition('.')[0].removesuffix('.adapter') or clock
-
-
-@contextmanager
-def _all_components(module: nn.Module) -> Iterator[None]:
-    """With all active components, whatever the last training step masked."""
-    groups = list(getattr(module, 'groups', {}).values())
-    kept = [group.prefix for group in groups]
-    for group in groups:
-        group.prefix = None
-    try:
-        yield
-    finally:
-        for group, prefix in zip(groups, kept, strict=True):
-            group.prefix = prefix
