@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import AdapterLayer, ClockNet, LaneBlock, NotMergeableError, inject
+from mtpeft.adapters import AdapterLayer, LaneBlock, NotMergeableError, inject
 from mtpeft.adapters.lanes import LANE_STRATEGIES
+from mtpeft.models.backbones.clocks import make_clock, with_clock
 from mtpeft.models.backbones.families import FAMILIES, GenericFamily, Stage, family_of
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.report import adapter_table, backbone_components
 from mtpeft.models.backbones.token_stream import TokenStream
-from mtpeft.models.build import accepts, build_module
-from mtpeft.registry import ADAPTERS, MODELS
+from mtpeft.registry import MODELS
 from mtpeft.utils.suggest import hint
 
 _TAPS = ('post_merge', 'pre_merge')
@@ -114,7 +114,7 @@ class AdapterBackbone(BaseModule):
         self.network = build_network(backbone)
         self.family = family_of(self.network)
         self._set_trainable(train_also)
-        self.clock = self._make_clock(clock, plugins)
+        self.clock = make_clock(clock, plugins, self.tasks, self.family)
         self.adapted = self._inject(plugins)
         prepends = self.clock is not None and self.clock.prepends
         self.token_stream = TokenStream(self.network, self.family, self.clock) if prepends else None
@@ -173,7 +173,7 @@ class AdapterBackbone(BaseModule):
         prefixes = [n for s in self.family.stages for n in (*s.blocks, s.merge) if n]
         adapted = inject(
             self.network,
-            [self._with_clock(plugin) for plugin in plugins],
+            [with_clock(plugin, self.clock) for plugin in plugins],
             roles=self.family.roles,
             tasks=self.tasks,
             lane_blocks=[s.lane_block for s in self.family.stages],
@@ -186,22 +186,6 @@ class AdapterBackbone(BaseModule):
             if getattr(layer.adapter, 'site', None) is not None:
                 self.clock.sites[layer.adapter.site] = name
         return adapted
-
-    def _make_clock(self, clock: Mapping | None, plugins: Sequence[Mapping]) -> ClockNet | None:
-        lanes = [p for p in plugins if p.get('lanes') == 'task']
-        if clock is None and not any(_takes_clock(p) for p in lanes):
-            return None
-        if not self.tasks:
-            raise ValueError('A clock gives each task a frequency: set tasks=[...] too.')
-        known = {'type': 'ClockNet', 'tasks': list(self.tasks)}
-        if self.family.stages:
-            known['channels'] = self.family.stages[0].channels
-        return build_module({**known, **(clock or {})})
-
-    def _with_clock(self, plugin: Mapping) -> Mapping:
-        if self.clock is None or not _takes_clock(plugin):
-            return plugin
-        return {**plugin, 'cfg': {'clock': self.clock, **plugin['cfg']}}
 
     def _check_map(self, name: str, layer: AdapterLayer) -> None:
         ending = self.family.on_map
@@ -399,11 +383,6 @@ class AdapterBackbone(BaseModule):
             with torch.no_grad():
                 state[f'{name}.weight'] = layer.adapter.weight(layer)
         return state
-
-
-def _takes_clock(plugin: Mapping) -> bool:
-    kind = plugin.get('cfg', {}).get('type')
-    return accepts(ADAPTERS.get(kind) if isinstance(kind, str) else kind, 'clock')
 
 
 def _pad(x: Tensor, divisor: int) -> Tensor:
