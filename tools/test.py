@@ -9,7 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
 from mtpeft.apis import build_runner
-from mtpeft.utils.dist import LAUNCHERS
+from mtpeft.utils.dist import LAUNCHERS, end_distributed
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,6 +58,7 @@ def main() -> None:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(metrics, indent=2, default=float)
         Path(args.out).write_text(text + '\n', encoding='utf-8')
+    end_distributed()
 
 
 if __name__ == '__main__':

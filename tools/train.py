@@ -7,7 +7,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import find_latest_checkpoint
 
 from mtpeft.apis import build_runner
-from mtpeft.utils.dist import LAUNCHERS
+from mtpeft.utils.dist import LAUNCHERS, end_distributed
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,6 +49,7 @@ def main() -> None:
             f'Interrupted. The last checkpoint is {last}; go on with --resume.'
             if last else 'Interrupted before the first checkpoint.'
         ) from None  # fmt: skip
+    end_distributed()
 
 
 if __name__ == '__main__':

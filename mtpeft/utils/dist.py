@@ -58,6 +58,19 @@ def init_distributed(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
     torch_dist.init_process_group('gloo', timeout=timeout)
 
 
+def end_distributed() -> None:
+    """Leave the process group together, once every process is done; alone, nothing is done.
+
+    A process that ends with its group open can be aborted by the group's own threads (seen with
+    gloo: ``terminate called without an active exception``), and torchrun then ends the others,
+    which may still be writing results. Call it last, and not on the way out of an error: the
+    other processes would wait for one that has failed.
+    """
+    if torch_dist.is_initialized():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()
+
+
 def end_with_parent() -> None:
     """Let this process be ended when its parent has died (on Linux; elsewhere nothing is done).
 
