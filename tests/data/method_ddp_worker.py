@@ -1,6 +1,6 @@
-"""One of WORLD_SIZE processes: five steps of MTLoRA through a DDP-wrapped MultiTaskModel.
+"""One of WORLD_SIZE processes: five steps of a method through a DDP-wrapped MultiTaskModel.
 
-python mtlora_ddp_worker.py RANK WORLD_SIZE STORE OUT
+python method_ddp_worker.py METHOD RANK WORLD_SIZE STORE OUT
 """
 
 import os
@@ -22,11 +22,31 @@ TASKS = ('semseg', 'sal', 'depth')
 # pictures 0..3 and what they have labels of: uneven on two processes
 LABELLED = (TASKS, ('sal', 'depth'), ('semseg',), ('sal',))
 STEPS = 5
+MTLORA = dict(type='MTLoRA', rank=2, task_rank=1, dropout=0.0)
+METHODS = dict(
+    mtlora=dict(
+        plugins=[
+            dict(cfg=MTLORA, targets=['qkv']),
+            dict(cfg=MTLORA, targets=['proj', 'fc1', 'fc2'], lanes='task'),
+        ],
+        decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)),
+    ),
+    # one base, tokens and Clock Net for all tasks, layers and the decoder
+    sinewich=dict(
+        plugins=[
+            dict(cfg=dict(type='LoRA', rank=2), targets=['qkv', 'proj', 'fc1']),
+            dict(cfg=dict(type='SineAWB', rank=2), targets=['fc2'], lanes='task'),
+        ],
+        clock=dict(tokens='prepend', channels=TINY['timm Swin']['embed_dim']),
+        decoder=dict(type='SharedBaseDecoder', channels=8),
+    ),
+)
 
 
-def model():
+def model(method):
     torch.manual_seed(0)
-    method = dict(type='MTLoRA', rank=2, task_rank=1, dropout=0.0)
+    method = dict(METHODS[method])
+    decoder = method.pop('decoder')
     backbone = {**TINY['timm Swin'], 'drop_path_rate': 0.0}
     net = MODELS.build(
         dict(
@@ -35,14 +55,11 @@ def model():
             backbone=dict(
                 type='AdapterBackbone',
                 backbone=backbone,
-                plugins=[
-                    dict(cfg=method, targets=['qkv']),
-                    dict(cfg=method, targets=['proj', 'fc1', 'fc2'], lanes='task'),
-                ],
+                **method,
                 train_also=['block_norms', 'relative_position_bias_table', 'reduction'],
             ),
             necks=[dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4))],
-            decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)),
+            decoder=decoder,
         )
     )
     stir(net, 0.1)
@@ -82,14 +99,14 @@ def train(net, indices):
     return {n: p.detach().clone() for n, p in base.named_parameters() if p.requires_grad}
 
 
-def main(rank, world, store, out):
+def main(method, rank, world, store, out):
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     distributed.init_process_group('gloo', f'file://{store}', rank=rank, world_size=world)
-    net = MMDistributedDataParallel(model(), device_ids=None, broadcast_buffers=False)
+    net = MMDistributedDataParallel(model(method), device_ids=None, broadcast_buffers=False)
     torch.save(train(net, [2 * rank, 2 * rank + 1]), f'{out}.{rank}')
     distributed.destroy_process_group()
 
 
 if __name__ == '__main__':
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
