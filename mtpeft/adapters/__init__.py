@@ -2,6 +2,7 @@
 
 from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
 from mtpeft.adapters.clock_net import ClockNet
+from mtpeft.adapters.common import CommonModule, Site
 from mtpeft.adapters.dora import DoRA
 from mtpeft.adapters.inject import adapt_layer, inject
 from mtpeft.adapters.lanes import LaneBlock
@@ -13,6 +14,7 @@ from mtpeft.adapters.sine_awb import SineAWB
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'ClockNet', 'DoRA', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
-    'SineAWB', 'adapt_layer', 'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
+    'ClockNet', 'CommonModule', 'DoRA', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA',
+    'NotMergeableError', 'SineAWB', 'Site', 'adapt_layer', 'check_rank', 'inject',
+    'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

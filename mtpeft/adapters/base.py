@@ -1,10 +1,12 @@
 """What every adapter method has in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from mtpeft.adapters.common import CommonModule
 
 
 class Remembered(NamedTuple):
@@ -56,6 +58,39 @@ class Adapter(nn.Module):
 
     #: a Linear layer's lanes convolve, so they have to know the map that its tokens are of
     needs_map = False
+
+    # -- what layers share -----------------------------------------------------------------------
+
+    @classmethod
+    def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> CommonModule | None:
+        """The module that all adapters of one plugin share, ``None`` for none.
+
+        A class that makes one has the options ``common`` and ``site`` and calls :meth:`join`.
+
+        Args:
+            cfg: The plugin's options for the adapter, without ``type``.
+            tasks: Names of the lanes.
+        """
+        return None
+
+    def join(
+        self, layer: nn.Module, common: CommonModule | None, site: int | None, cfg: Mapping
+    ) -> None:
+        """Take a place at ``common``, or, alone, at a module of its own made of ``cfg``."""
+        if common is None:
+            # alone: the module is this adapter's, in its state dict and among its components
+            self.own_common = common = self.make_common(cfg, self.tasks)
+            site = common.add_site(layer)
+            parts = common.parameter_components().items()
+            own = {part: [f'own_common.{name}' for name in names] for part, names in parts}
+            self.base_parameters = {**self.base_parameters, **own}
+        self._common = [common]  # in a list: the module of a backbone is not this one's
+        self.site = common.add_site(layer) if site is None else site
+
+    @property
+    def common(self) -> CommonModule:
+        """What the adapters of this one's plugin share."""
+        return self._common[0]
 
     # -- the streams ---------------------------------------------------------------------------
 

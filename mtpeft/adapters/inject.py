@@ -63,6 +63,7 @@ def inject(
     tasks: Sequence[str] = (),
     lane_blocks: Sequence[str] = (),
     prefixes: Sequence[str] | None = None,
+    blocks: Sequence[str] = (),
 ) -> list[str]:
     """Swap adapters into ``network``, in place.
 
@@ -74,6 +75,7 @@ def inject(
         tasks: Names of the lanes.
         lane_blocks: Dotted names of the blocks that have lanes.
         prefixes: Only modules below one of these names are adapted. ``None``: all.
+        blocks: Dotted names of all blocks, for modules that adapters share.
 
     Returns:
         Names of the adapted layers.
@@ -96,7 +98,7 @@ def inject(
             in_lane = any(name.startswith(f'{block}.') for block in lane_blocks)
             own = tasks if lanes == 'task' and in_lane else ()
             try:
-                new = adapt_layer(modules[name], plugin['cfg'], own)
+                new = adapt_layer(modules[name], _at(modules[name], name, plugin, blocks), own)
             except (TypeError, ValueError) as error:
                 raise type(error)(
                     f"Cannot adapt layer '{name}' with {plugin['cfg'].get('type')}: {error}."
@@ -122,6 +124,15 @@ def _check_plugin(plugin: Mapping, tasks: Sequence[str]) -> None:
             "lanes='task' needs the names of the tasks: set tasks=[...] on the backbone, or use "
             "lanes='shared'."
         )
+
+
+def _at(layer: nn.Module, name: str, plugin: Mapping, blocks: Sequence[str]) -> Mapping:
+    """The adapter's options, with its site where a module is shared across layers."""
+    cfg = plugin['cfg']
+    if cfg.get('common') is None or adapter_class(layer) is None:
+        return cfg
+    block = next((b for b in blocks if name.startswith(f'{b}.')), '')
+    return {**cfg, 'site': cfg['common'].add_site(layer, name, block)}
 
 
 def _below(name: str, prefixes: Sequence[str] | None) -> bool:

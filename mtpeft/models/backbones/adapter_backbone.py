@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import AdapterLayer, LaneBlock, NotMergeableError, inject
+from mtpeft.adapters import AdapterLayer, LaneBlock, NotMergeableError
 from mtpeft.adapters.lanes import LANE_STRATEGIES
-from mtpeft.models.backbones.clocks import make_clock, with_clock
-from mtpeft.models.backbones.families import FAMILIES, GenericFamily, Stage, family_of
+from mtpeft.models.backbones.clocks import make_clock
+from mtpeft.models.backbones.families import GenericFamily, Stage, family_of
+from mtpeft.models.backbones.injection import ends_with, inject_adapters, make_commons
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.report import adapter_table, backbone_components
@@ -62,6 +63,7 @@ class AdapterBackbone(BaseModule):
         strides: Strides of the levels.
         size_divisor: Pictures with sides divisible by this need no padding inside.
         clock: The ClockNet, ``None`` without.
+        commons: Modules that the adapters of one plugin share across layers, by the plugin's place.
         token_stream: What takes task tokens through the network, ``None`` without.
 
     Raises:
@@ -115,7 +117,8 @@ class AdapterBackbone(BaseModule):
         self.family = family_of(self.network)
         self._set_trainable(train_also)
         self.clock = make_clock(clock, plugins, self.tasks, self.family)
-        self.adapted = self._inject(plugins)
+        self.commons = make_commons(plugins, self.tasks)
+        self.adapted = inject_adapters(self, plugins)
         prepends = self.clock is not None and self.clock.prepends
         self.token_stream = TokenStream(self.network, self.family, self.clock) if prepends else None
         self.lanes = self._make_lanes(lane_strategy)
@@ -162,49 +165,6 @@ class AdapterBackbone(BaseModule):
             return re.fullmatch(pattern[3:], name) is not None
         return f'.{pattern}.' in f'.{name}.'
 
-    def _inject(self, plugins: Sequence[Mapping]) -> list[str]:
-        generic = isinstance(self.family, GenericFamily)
-        if generic and any(p.get('lanes') == 'task' for p in plugins):
-            raise ValueError(
-                f"lanes='task' needs to know the blocks of a backbone, and "
-                f'{type(self.network).__name__} has no family table; it can have shared adapters '
-                f'(lanes="shared"). Families with lanes: {", ".join(f.name for f in FAMILIES)}.'
-            )
-        prefixes = [n for s in self.family.stages for n in (*s.blocks, s.merge) if n]
-        adapted = inject(
-            self.network,
-            [with_clock(plugin, self.clock) for plugin in plugins],
-            roles=self.family.roles,
-            tasks=self.tasks,
-            lane_blocks=[s.lane_block for s in self.family.stages],
-            prefixes=None if generic else prefixes,
-        )
-        for name in adapted:
-            layer = self.network.get_submodule(name)
-            layer.weight.requires_grad_(not self.freeze)
-            self._check_map(name, layer)
-            if getattr(layer.adapter, 'site', None) is not None:
-                self.clock.sites[layer.adapter.site] = name
-        return adapted
-
-    def _check_map(self, name: str, layer: AdapterLayer) -> None:
-        ending = self.family.on_map
-        if not layer.adapter.needs_map or self._ends(name, ending):
-            return
-        names = [n for n, _ in self.network.named_modules() if self._ends(n, ending)]
-        roles = self.family.roles.items()
-        on_map = [role for role, end in roles if any(self._ends(n, end) for n in names)]
-        raise ValueError(
-            f"Cannot adapt layer '{name}' with {type(layer.adapter).__name__}: a kernel needs the "
-            f'map, and this layer sees tokens of windows or none. Layers of '
-            f'{type(self.network).__name__} that see one: {", ".join(on_map) or "none"}; '
-            'kernel_size=None serves all.'
-        )
-
-    @staticmethod
-    def _ends(name: str, ending: str | None) -> bool:
-        return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None
-
     def _make_lanes(self, strategy: str) -> dict[str, LaneBlock]:
         """Lane blocks by name, for the blocks that hold task adapters."""
         lanes = {}
@@ -220,7 +180,7 @@ class AdapterBackbone(BaseModule):
 
     def _modified_in_place(self, block: nn.Module) -> list[str]:
         ending = self.family.modified_in_place
-        return [name for name, _ in block.named_modules() if self._ends(name, ending)]
+        return [name for name, _ in block.named_modules() if ends_with(name, ending)]
 
     def init_weights(self) -> None:
         """Load the pretrained weights and let adapters start from them.

@@ -31,6 +31,9 @@ def backbone_components(backbone: 'AdapterBackbone') -> dict[str, list[str]]:
         for groups in kinds:
             for component, names in groups.items():
                 of_adapter.update({f'network.{name}.adapter.{n}': component for n in names})
+    for key, common in backbone.commons.items():
+        for component, names in common.parameter_components().items():
+            of_adapter.update({f'commons.{key}.{name}': component for name in names})
     components: dict[str, list[str]] = {}
     for name, _ in backbone.named_parameters():
         if name in unused:
@@ -69,6 +72,8 @@ def adapter_table(backbone: 'AdapterBackbone') -> str:
     total = sum(
         p.numel() for la in backbone.adapter_layers().values() for p in la.adapter.parameters()
     )
+    shared = sum(p.numel() for p in backbone.commons.parameters())
+    common = f' and {shared:,} that layers share' if shared else ''
     lanes = f', lanes: {", ".join(backbone.tasks)}' if backbone.lanes else ''
-    lines.append(f'{len(rows) - 1} layers adapted, {total:,} parameters{lanes}')
+    lines.append(f'{len(rows) - 1} layers adapted, {total:,} parameters{common}{lanes}')
     return 'Adapters\n' + '\n'.join(line.rstrip() for line in lines)
