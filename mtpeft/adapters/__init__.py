@@ -1,6 +1,7 @@
 """Adapters: one file a method, swapped into a frozen network by pattern."""
 
 from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
+from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.common import CommonModule, Site
 from mtpeft.adapters.dora import DoRA
@@ -11,10 +12,11 @@ from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
 from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
 from mtpeft.adapters.sine_awb import SineAWB
+from mtpeft.adapters.sine_lora import SineLoRA
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'ClockNet', 'CommonModule', 'DoRA', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA',
-    'NotMergeableError', 'SineAWB', 'Site', 'adapt_layer', 'check_rank', 'inject',
-    'low_rank_adapters', 'rank_pattern',
+    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DoRA', 'LaneBlock', 'LoRA', 'LowRankAdapter',
+    'MTLoRA', 'NotMergeableError', 'SineAWB', 'SineLoRA', 'Site', 'adapt_layer', 'check_rank',
+    'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

@@ -42,6 +42,8 @@ class Adapter(nn.Module):
             stream does not read.
     """
 
+    #: the shared path, and a lane that sees its own input only, change the weight and nothing else
+    mergeable = True
     #: the lanes need the shared stream's input of this layer (``frozen_input='shared'``)
     lane_reads_shared_input = False
     #: the lanes need the output of the shared path of this very layer

@@ -77,21 +77,29 @@ class FormedOnce(nn.Module):
     evaluation mode has to call ``eval()`` after it.
     """
 
-    _formed: tuple[list[nn.Parameter], tuple, Tensor] | None = None
+    _formed: dict[str, tuple[list[nn.Parameter], tuple, Tensor]] | None = None
 
     def formed(
-        self, sources: Iterable[nn.Parameter], make: Callable[[], Tensor], also: Hashable = None
+        self,
+        sources: Iterable[nn.Parameter],
+        make: Callable[[], Tensor],
+        also: Hashable = None,
+        name: str = '',
     ) -> Tensor:
-        """What ``make`` makes of the parameters ``sources`` and of what ``also`` says."""
+        """What ``make`` makes of the parameters ``sources`` and of what ``also`` says.
+
+        ``name`` tells apart the weights of a module that forms several.
+        """
         if self.training or torch.is_grad_enabled():
             return make()
         sources = list(sources)
         state = also, [p._version for p in sources]
-        kept = self._formed
+        kept = (self._formed or {}).get(name)
         same = kept is not None and len(kept[0]) == len(sources)
         if not (same and all(map(operator.is_, kept[0], sources)) and kept[1] == state):
-            self._formed = sources, state, make()
-        return self._formed[2]
+            kept = sources, state, make()
+            self._formed = {**(self._formed or {}), name: kept}
+        return kept[2]
 
     def train(self, mode: bool = True) -> 'FormedOnce':
         self._formed = None

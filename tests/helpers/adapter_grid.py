@@ -22,6 +22,10 @@ LAYERS = {
 
 # Options that make a method small; a method that is not listed runs with its defaults.
 VARIANTS = {
+    'BottleneckAdapter': [
+        dict(width=3),
+        dict(reduction=2, activation='relu', bias=False, scale=0.5),
+    ],
     'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
     'LoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
     'MTLoRA': [dict(rank=3, task_rank=2, mode=mode) for mode in ('matrix', 'matrixv2', 'addition')],
@@ -30,6 +34,10 @@ VARIANTS = {
         dict(rank=3, base='independent'),
         dict(rank=3, sine=False),
         dict(rank=3, lowpass=False),
+    ],
+    'SineLoRA': [
+        dict(rank=3, task_rank=2, omega=3.0),
+        dict(rank=3, omega=3.0, frozen_input='shared'),
     ],
 }
 

@@ -1,0 +1,120 @@
+"""Sine-LoRA: the sine of a low-rank product (arXiv 2403.19243)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtpeft.adapters.base import matrix_shape
+from mtpeft.adapters.lora import LoRA
+from mtpeft.adapters.modulation import FormedOnce, modulate
+from mtpeft.adapters.ranks import SHARED, all_components
+from mtpeft.registry import ADAPTERS
+
+
+@ADAPTERS.register_module()
+class SineLoRA(FormedOnce, LoRA):
+    r"""LoRA whose product passes a sine of one fixed frequency, which raises its rank.
+
+    .. math:: y = W_0 x + b + g \sin(\omega B A)\, \mathrm{drop}(x), \qquad
+              y_t = W_0 x_t + b + g \sin(\omega B_t A_t)\, x_t
+
+    (arXiv 2403.19243, which divides by a number that is 1 / g here.) A and B are as in
+    :class:`~mtpeft.adapters.lora.LoRA`, B starts at 0, so the start is the pretrained layer. The
+    number of parameters is LoRA's. The weights are full matrices ``(out, in[, k, k])``, made once a
+    pass for the shared path and for all lanes together, and kept between passes while nothing is
+    trained (evaluation mode, no gradients).
+
+    Args:
+        layer: The layer to adapt, Linear or Conv2d.
+        tasks: Names of the task lanes.
+        omega: :math:`\omega`. The sine leaves its linear regime where the standard deviation of
+            omega B A is about .5.
+        gain: g. Default: 1 / sqrt(inputs of one output).
+        **kwargs: ``rank``, ``task_rank``, ``dropout`` (of the shared path) and ``frozen_input`` of
+            :class:`~mtpeft.adapters.lora.LoRA`. There is no ``scale``: g takes its place.
+
+    Raises:
+        ValueError: ``omega`` or ``gain`` is not positive, a ``scale`` is given, or as
+            :class:`~mtpeft.adapters.lora.LoRA`.
+
+    Example:
+        >>> adapter = SineLoRA(nn.Linear(8, 4), tasks=['semseg', 'depth'], rank=2)
+        >>> adapter.A.shape, adapter.task_kernels().shape
+        (torch.Size([2, 8]), torch.Size([2, 4, 8]))
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        tasks: Sequence[str] = (),
+        omega: float = 100.0,
+        gain: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if 'scale' in kwargs:
+            raise ValueError('Sine-LoRA has no scale, since a sine is not linear: set gain instead')
+        gain = matrix_shape(layer)[1] ** -0.5 if gain is None else gain
+        for name, value in (('omega', omega), ('gain', gain)):
+            if not value > 0:
+                raise ValueError(f'expected {name} to be positive, got {value!r}')
+        self.omega = float(omega)
+        self.gain = float(gain)
+        super().__init__(layer, tasks, scale=1.0, **kwargs)
+
+    def make_group(self, kind: str, factors: dict[str, int], product: bool = False) -> None:
+        # a sine of B A in another basis is the same, but not that of its first components
+        super().make_group(kind, factors, product=False)
+
+    # -- weights -------------------------------------------------------------------------------
+
+    def _kernels(self, kind: str) -> Tensor:
+        a, b = self.groups[kind].effective().values()
+        if kind == SHARED:
+            a, b = a[None], b[None]
+        # the product meets a large frequency: bfloat16 would be coarse
+        with torch.autocast(a.device.type, enabled=False):
+            product = (b @ a.flatten(2)).unflatten(2, a.shape[2:])
+            omega = product.new_full((len(product),), self.omega)
+        return modulate(product, omega, self.gain, lowpass=False)
+
+    def shared_kernel(self) -> Tensor:
+        """What the shared path adds to the frozen weight, ``(out, in[, k, k])``."""
+        return self._kernels(SHARED)[0]
+
+    def task_kernels(self) -> Tensor:
+        """What each lane adds to the frozen weight, ``(T, out, in[, k, k])``."""
+        return self._kernels('task')
+
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
+        return {'kernel': self._formed_of('task', self.task_kernels)}
+
+    def _formed_of(self, kind: str, make: Any) -> Tensor:
+        group = self.groups[kind]
+        return self.formed(group.parameters.values(), make, tuple(group.active), name=kind)
+
+    def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
+        if task is not None:
+            super().delta_weight(layer, task)  # refuses a lane that is no weight
+        with all_components(self):
+            if task is None:
+                return self.shared_kernel()
+            return self.task_kernels()[self.task_index(task)]
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        frozen = layer.frozen(x)
+        kernel = self._formed_of(SHARED, self.shared_kernel)
+        out = frozen + layer.convolve(self.dropout(x), kernel)
+        return out, frozen if self.lane_reads_shared_input else None
+
+    def lane(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
+    ) -> Tensor:
+        frozen = layer.frozen(x) if memory is None else memory
+        return frozen + layer.convolve(x, params['kernel'])
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, omega={self.omega:g}, gain={self.gain:.3g}'
