@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mtpeft.adapters import AdapterLayer, LaneBlock, NotMergeableError
 from mtpeft.adapters.lanes import LANE_STRATEGIES
 from mtpeft.models.backbones.clocks import make_clock
-from mtpeft.models.backbones.families import GenericFamily, Stage, family_of
+from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
 from mtpeft.models.backbones.injection import ends_with, inject_adapters, make_commons
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
@@ -49,7 +49,8 @@ class AdapterBackbone(BaseModule):
             tasks, ``'pre_merge'`` without.
         train_also: What of the network is trained beside the adapters: groups of the family
             (``'block_norms'``, ``'relative_position_bias_table'``, ``'patch_embed'``,
-            ``'reduction'``), parts of parameter names, or ``'re:<expression>'``.
+            ``'reduction'``), ``'biases'`` (all of them: BitFit, arXiv 2106.10199), parts of
+            parameter names, or ``'re:<expression>'``.
         freeze: ``False`` trains the whole network.
         lane_strategy: ``'vmap'``, ``'fold'`` or ``'loop'``.
         with_cp: Recompute each block in the backward pass to save memory.
@@ -147,10 +148,14 @@ class AdapterBackbone(BaseModule):
                 raise ValueError(
                     f"train_also: '{pattern}' matches no parameter of "
                     f'{type(self.network).__name__}. '
-                    + hint(pattern, [*self.family.groups, *_pieces(parameters)])
+                    + hint(pattern, [*self._groups, *_pieces(parameters)])
                 )
             for name in hits:
                 parameters[name].requires_grad_(True)
+
+    @property
+    def _groups(self) -> dict[str, str]:
+        return {**COMMON_GROUPS, **self.family.groups}
 
     @property
     def _unread(self) -> tuple[str, ...]:
@@ -159,8 +164,8 @@ class AdapterBackbone(BaseModule):
         return (*self.family.unread, *(norms if self.tap == 'post_merge' else ()))
 
     def _matches(self, name: str, pattern: str) -> bool:
-        if pattern in self.family.groups:
-            return re.fullmatch(self.family.groups[pattern], name) is not None
+        if pattern in self._groups:
+            return re.fullmatch(self._groups[pattern], name) is not None
         if pattern.startswith('re:'):
             return re.fullmatch(pattern[3:], name) is not None
         return f'.{pattern}.' in f'.{name}.'

@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+from mtpeft.models.backbones.families import COMMON_GROUPS
+
 if TYPE_CHECKING:
     from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
 
@@ -20,8 +22,8 @@ def backbone_components(backbone: 'AdapterBackbone') -> dict[str, list[str]]:
     """Component -> names of parameters, a partition of all parameters of ``backbone``.
 
     Adapters name their own components. Parameters of the network fall into ``norms``,
-    ``relative_position``, ``patch_embed``, ``patch_merging`` and ``backbone``; what trains without
-    effect is ``unused``.
+    ``relative_position``, ``patch_embed``, ``patch_merging``, ``biases`` (the other biases of a
+    frozen network) and ``backbone``; what trains without effect is ``unused``.
     """
     unused = set(backbone.unused_parameter_names())
     of_adapter = {}
@@ -54,6 +56,8 @@ def _of_network(backbone: 'AdapterBackbone', name: str) -> str:
     for group, pattern in backbone.family.groups.items():
         if re.fullmatch(pattern, name):
             return _COMPONENT.get(group, group)
+    if backbone.freeze and re.fullmatch(COMMON_GROUPS['biases'], name):
+        return 'biases'
     return 'backbone'
 
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from mtpeft.models.backbones.families.base import Family, Stage
+from mtpeft.models.backbones.families.base import COMMON_GROUPS, Family, Stage
 from mtpeft.models.backbones.families.generic import GenericFamily
 from mtpeft.models.backbones.families.mmseg_mit import MMSegMiT
 from mtpeft.models.backbones.families.mmseg_resnet import MMSegResNet
@@ -27,4 +27,4 @@ def family_of(network: nn.Module) -> Family:
     return GenericFamily(network)
 
 
-__all__ = ['FAMILIES', 'Family', 'GenericFamily', 'Stage', 'family_of']
+__all__ = ['COMMON_GROUPS', 'FAMILIES', 'Family', 'GenericFamily', 'Stage', 'family_of']

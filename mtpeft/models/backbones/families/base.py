@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+#: Groups of parameters that every network has, beside those of its family.
+COMMON_GROUPS = {'biases': r'(?:.*[._])?bias'}
+
 
 @dataclass
 class Stage:
