@@ -121,6 +121,24 @@ class Adapter(nn.Module):
         """The shared stream's output where it is made of the lanes' (``shared_reads_lanes``)."""
         raise TypeError(f'{type(self).__name__} does not make its shared stream of its lanes.')
 
+    def without_shared(self) -> None:
+        """Give up the shared stream, where none but the lanes pass the layer.
+
+        Raises:
+            ValueError: the lanes cannot do without.
+        """
+        reads = self.lane_reads_shared_input or self.lane_reads_shared_output
+        if reads or self.shared_reads_lanes:
+            raise ValueError(
+                f'{type(self).__name__} ties its lanes to a shared stream '
+                f"({'they read it' if reads else 'it reads them'}), and streams='network' has "
+                "none; use streams='stage', or an adapter with frozen_input='task'"
+            )
+        for name in (name for names in self.shared_parameters.values() for name in names):
+            owner, _, attribute = name.rpartition('.')
+            delattr(self.get_submodule(owner), attribute)
+        self.shared_parameters = {}
+
     # -- weights -------------------------------------------------------------------------------
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:

@@ -70,7 +70,8 @@ class DoRA(LoRA):
     def reset_from_weight(self, layer: nn.Module) -> None:
         """Let the magnitudes be the norms of the rows of the layer's weight."""
         norms = layer.weight.flatten(1).square().sum(-1).sqrt()
-        self.magnitude.copy_(norms)
+        if self.shared_parameters:
+            self.magnitude.copy_(norms)
         if self.tasks:
             self.task_magnitude.copy_(norms.expand_as(self.task_magnitude))
 

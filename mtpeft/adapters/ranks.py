@@ -154,6 +154,10 @@ class LowRankAdapter(Adapter):
         """Declare the factors of the shared path, of the lanes, or of the lanes' base."""
         self.groups[kind] = RankGroup(self, kind, factors, product)
 
+    def without_shared(self) -> None:
+        super().without_shared()
+        self.groups.pop(SHARED, None)
+
     def group_of(self, task: str | None) -> RankGroup:
         """The group of a task's lane, or of the shared path."""
         return self.groups[SHARED if task is None else 'task']

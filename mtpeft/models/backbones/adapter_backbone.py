@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import AdapterLayer, LaneBlock, NotMergeableError
-from mtpeft.adapters.lanes import LANE_STRATEGIES
+from mtpeft.adapters import AdapterLayer, LaneBlock
+from mtpeft.adapters.task_streams import TaskStreamBlock
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
 from mtpeft.models.backbones.injection import ends_with, inject_adapters, make_commons
+from mtpeft.models.backbones.merging import merged_state_dict
+from mtpeft.models.backbones.network_streams import check_streams, lane_places, network_levels
+from mtpeft.models.backbones.network_streams import lane_strategy as get_strategy
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.report import adapter_table, backbone_components
@@ -31,9 +34,11 @@ _TAPS = ('post_merge', 'pre_merge')
 class AdapterBackbone(BaseModule):
     """A frozen backbone, adapters swapped in by pattern, and one stream a task.
 
-    Blocks before the last of each stage serve all tasks at once. The last block runs for the
-    shared stream and, where a plugin has ``lanes='task'``, once per task
-    (:mod:`mtpeft.adapters.lanes`); only the shared stream enters the next stage.
+    With ``streams='stage'``, blocks before the last of each stage serve all tasks at once. The last
+    block runs for the shared stream and, where a plugin has ``lanes='task'``, once per task
+    (:mod:`mtpeft.adapters.lanes`); only the shared stream enters the next stage. With
+    ``streams='network'`` every task has a stream of its own from the first block on that has task
+    parameters (:mod:`mtpeft.models.backbones.network_streams`).
 
     Args:
         backbone: The network: ``dict(type='timm.<model name>', pretrained=..., **options)`` or
@@ -52,7 +57,11 @@ class AdapterBackbone(BaseModule):
             ``'reduction'``), ``'biases'`` (all of them: BitFit, arXiv 2106.10199), parts of
             parameter names, or ``'re:<expression>'``.
         freeze: ``False`` trains the whole network.
-        lane_strategy: ``'vmap'``, ``'fold'`` or ``'loop'``.
+        streams: ``'stage'``: lanes live in the last block of each stage and leave there.
+            ``'network'``: plugins with ``lanes='task'`` have task parameters in every layer they
+            hit, and no shared path there.
+        lane_strategy: ``'vmap'`` (default), ``'fold'`` or ``'loop'``; with ``streams='network'``
+            ``'fold'`` (default) or ``'loop'``.
         with_cp: Recompute each block in the backward pass to save memory.
         clock: Config of the :class:`~mtpeft.adapters.ClockNet` that adapters with frequencies
             share, such as ``dict(tokens='prepend')``. Default: one with free tokens where a plugin
@@ -93,24 +102,23 @@ class AdapterBackbone(BaseModule):
         tap: str | None = None,
         train_also: Sequence[str] = (),
         freeze: bool = True,
-        lane_strategy: str = 'vmap',
+        streams: str = 'stage',
+        lane_strategy: str | None = None,
         with_cp: bool = False,
         clock: Mapping | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         super().__init__(init_cfg)
         tap = tap or ('post_merge' if tasks else 'pre_merge')
-        for name, value, valid in (
-            ('tap', tap, _TAPS),
-            ('lane_strategy', lane_strategy, LANE_STRATEGIES),
-        ):
-            if value not in valid:
-                raise ValueError(f"{name}='{value}' is unknown. " + hint(value, valid))
+        if tap not in _TAPS:
+            raise ValueError(f"tap='{tap}' is unknown. " + hint(tap, _TAPS))
+        strategy = get_strategy(streams, lane_strategy)
         self.base_cfg = dict(backbone)
         self.tasks = tuple(tasks) if tasks else ()
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f'Task names must differ, got {list(self.tasks)}.')
         self.tap = tap
+        self.streams = streams
         self.freeze = freeze
         self.with_cp = with_cp
         self.weights = 'random'
@@ -122,7 +130,8 @@ class AdapterBackbone(BaseModule):
         self.adapted = inject_adapters(self, plugins)
         prepends = self.clock is not None and self.clock.prepends
         self.token_stream = TokenStream(self.network, self.family, self.clock) if prepends else None
-        self.lanes = self._make_lanes(lane_strategy)
+        self.lanes = self._make_lanes(strategy)
+        check_streams(self)
         stages = self.family.stages
         post = tap == 'post_merge'
         self.out_channels = tuple(s.merged_channels if post else s.channels for s in stages)
@@ -171,16 +180,14 @@ class AdapterBackbone(BaseModule):
         return f'.{pattern}.' in f'.{name}.'
 
     def _make_lanes(self, strategy: str) -> dict[str, LaneBlock]:
-        """Lane blocks by name, for the blocks that hold task adapters."""
-        lanes = {}
-        for stage in self.family.stages:
-            if not stage.lane_block:
-                continue
-            block = self.network.get_submodule(stage.lane_block)
-            copied = self._modified_in_place(block)
-            lane = LaneBlock(block, self.tasks, self.family.run_block, strategy, copied)
-            if lane.task_layers:
-                lanes[stage.lane_block] = lane
+        """Lane blocks by name, for the blocks (and mergings) that hold task adapters."""
+        lanes, merges = {}, {stage.merge for stage in self.family.stages}
+        kind = LaneBlock if self.streams == 'stage' else TaskStreamBlock
+        for name in lane_places(self.family, self.streams):
+            block = self.network.get_submodule(name)
+            run = self.family.run_merge if name in merges else self.family.run_block
+            if any(isinstance(m, AdapterLayer) and m.adapter.tasks for m in block.modules()):
+                lanes[name] = kind(block, self.tasks, run, strategy, self._modified_in_place(block))
         return lanes
 
     def _modified_in_place(self, block: nn.Module) -> list[str]:
@@ -206,6 +213,8 @@ class AdapterBackbone(BaseModule):
             levels = self.family.features(self.network, x)
             return dict.fromkeys(self.tasks, levels) if self.tasks else levels
         x = self.family.stem(self.network, _pad(x, self.family.patch_size))
+        if self.streams == 'network':
+            return network_levels(self, x)
         x, tokens = (x, None) if self.token_stream is None else self.token_stream.start(x)
         shared_levels, lane_levels = [], {task: [] for task in self.tasks}
         for index, stage in enumerate(self.family.stages):
@@ -298,7 +307,8 @@ class AdapterBackbone(BaseModule):
         last layer that a lane reads have no effect. They are kept (and counted) and get no
         gradient; a gradient reducer must not wait for them.
         """
-        last = self.family.stages and self.lanes.get(self.family.stages[-1].lane_block)
+        shares = self.streams == 'stage' and self.family.stages
+        last = self.lanes.get(self.family.stages[-1].lane_block) if shares else None
         unused = {id(p) for p in last.unused_parameters()} if last else set()
         if self.clock is not None and not self.clock.sites:
             # nobody asks for a frequency; tokens count where they go through the network
@@ -331,23 +341,19 @@ class AdapterBackbone(BaseModule):
             type=str(self.base_cfg['type']), weights=self.weights, sha256=digest.hexdigest()
         )
 
-    def merged_state_dict(self) -> dict[str, Tensor]:
-        """Weights of the plain network with the shared path of every adapter merged in.
+    def merged_state_dict(self, task: str | None = None) -> dict[str, Tensor]:
+        """Weights of the plain network with every adapter merged in.
+
+        Args:
+            task: ``None``: the shared path of every adapter. With ``streams='network'``: whose
+                network.
 
         Raises:
-            NotMergeableError: a shared path is no change of its weight alone, or task tokens go
-                through the network.
+            NotMergeableError: an adapter is no change of its weight alone, task tokens go through
+                the network, or no such stream passes the whole network.
+            KeyError: an unknown task.
         """
-        if self.token_stream is not None:
-            raise NotMergeableError(
-                "With tokens='prepend' patches attend to task tokens, which no plain network has. "
-                "tokens='free' leaves a network that can be merged."
-            )
-        state = {k: v for k, v in self.network.state_dict().items() if '.adapter.' not in k}
-        for name, layer in self.adapter_layers().items():
-            with torch.no_grad():
-                state[f'{name}.weight'] = layer.adapter.weight(layer)
-        return state
+        return merged_state_dict(self, task)
 
 
 def _pad(x: Tensor, divisor: int) -> Tensor:

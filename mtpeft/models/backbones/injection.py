@@ -10,6 +10,7 @@ from mtpeft.adapters import AdapterLayer, inject
 from mtpeft.adapters.common import with_common
 from mtpeft.models.backbones.clocks import with_clock
 from mtpeft.models.backbones.families import FAMILIES, GenericFamily
+from mtpeft.models.backbones.network_streams import lane_places
 from mtpeft.registry import ADAPTERS
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def inject_adapters(backbone: 'AdapterBackbone', plugins: Sequence[Mapping]) -> 
         [with_common(with_clock(p, clock), c) for p, c in zip(plugins, commons, strict=True)],
         roles=family.roles,
         tasks=backbone.tasks,
-        lane_blocks=[s.lane_block for s in family.stages],
+        lane_blocks=lane_places(family, backbone.streams),
         prefixes=None if generic else [*blocks, *(s.merge for s in family.stages if s.merge)],
         blocks=blocks,
     )
@@ -63,9 +64,18 @@ def inject_adapters(backbone: 'AdapterBackbone', plugins: Sequence[Mapping]) -> 
         layer = network.get_submodule(name)
         layer.weight.requires_grad_(not backbone.freeze)
         _check_map(backbone, name, layer)
+        if backbone.streams == 'network' and layer.adapter.tasks:
+            _without_shared(name, layer)
         if getattr(layer.adapter, 'clock', None) is not None:
             clock.sites[layer.adapter.site] = name
     return adapted
+
+
+def _without_shared(name: str, layer: AdapterLayer) -> None:
+    try:
+        layer.adapter.without_shared()
+    except ValueError as error:
+        raise ValueError(f"Cannot adapt layer '{name}': {error}.") from error
 
 
 def _check_map(backbone: 'AdapterBackbone', name: str, layer: AdapterLayer) -> None:

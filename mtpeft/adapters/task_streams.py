@@ -1,0 +1,58 @@
+"""Run one block for every task, each on a stream of its own and without a shared one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mtpeft.adapters.lanes import LaneBlock
+from mtpeft.adapters.layers import AdapterLayer
+
+TASK_STRATEGIES = ('fold', 'loop')
+
+
+class _TaskPass:
+    """Stream of a pass: the batch axis holds the streams of ``indices``, one after another."""
+
+    def __init__(self, params: dict[AdapterLayer, list[dict]], indices: Sequence[int]) -> None:
+        self.params = params
+        self.indices = indices
+
+    def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
+        if layer not in self.params:
+            return layer.adapter(layer, x)
+        params = [self.params[layer][i] for i in self.indices]
+        streams = zip(x.chunk(len(params)), params, strict=True)
+        return torch.cat([layer.adapter.lane(layer, x_t, p, None) for x_t, p in streams])
+
+
+class TaskStreamBlock(LaneBlock):
+    """A block that every task's stream passes with its own parameters.
+
+    Streams lie behind one another on the batch axis, ``(T B, ...)`` in and out. Layers without task
+    parameters serve all of them alike.
+
+    Args:
+        strategy: ``'fold'``: the block runs once; ``'loop'``: once for each task.
+        Others: as :class:`~mtpeft.adapters.lanes.LaneBlock`.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        count = len(self.tasks)
+        params = {layer: self._slices(layer) for layer in self.task_layers.values()}
+        if self.strategy == 'fold':
+            with self._streaming(_TaskPass(params, range(count))):
+                return self.run(self.block, x)
+        out = []
+        for index, x_t in enumerate(x.chunk(count)):
+            with self._streaming(_TaskPass(params, [index])):
+                out.append(self.run(self.block, x_t))
+        return torch.cat(out)
+
+    def _slices(self, layer: AdapterLayer) -> list[dict[str, Tensor]]:
+        stacked = layer.adapter.lane_tensors(layer)
+        return [{k: v[i] for k, v in stacked.items()} for i in range(len(self.tasks))]
+
+    @property
+    def copies(self) -> int:
+        return 1
