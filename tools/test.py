@@ -58,8 +58,8 @@ def main() -> None:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(metrics, indent=2, default=float)
         Path(args.out).write_text(text + '\n', encoding='utf-8')
-    end_distributed()
 
 
 if __name__ == '__main__':
     main()
+    end_distributed()

@@ -49,8 +49,8 @@ def main() -> None:
             f'Interrupted. The last checkpoint is {last}; go on with --resume.'
             if last else 'Interrupted before the first checkpoint.'
         ) from None  # fmt: skip
-    end_distributed()
 
 
 if __name__ == '__main__':
     main()
+    end_distributed()

@@ -2,6 +2,7 @@
 
 import ctypes
 import datetime
+import gc
 import os
 import signal
 import subprocess
@@ -61,12 +62,14 @@ def init_distributed(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
 def end_distributed() -> None:
     """Leave the process group together, once every process is done; alone, nothing is done.
 
-    A process that ends with its group open can be aborted by the group's own threads (seen with
-    gloo: ``terminate called without an active exception``), and torchrun then ends the others,
-    which may still be writing results. Call it last, and not on the way out of an error: the
-    other processes would wait for one that has failed.
+    A thread of gloo may still let go of tensors when the interpreter ends, which aborts the process
+    (``terminate called without an active exception``); torchrun then ends the others, which may be
+    writing results. Call it last, when nothing refers to the model any more (its wrapper keeps the
+    group alive), and not on the way out of an error: the other processes would wait for one that
+    has failed.
     """
     if torch_dist.is_initialized():
+        gc.collect()
         torch_dist.barrier()
         torch_dist.destroy_process_group()
 
