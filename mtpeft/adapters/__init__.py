@@ -4,6 +4,7 @@ from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
 from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.common import CommonModule, Site
+from mtpeft.adapters.ditask import DiTASK
 from mtpeft.adapters.dora import DoRA
 from mtpeft.adapters.inject import adapt_layer, inject
 from mtpeft.adapters.lanes import LaneBlock
@@ -16,7 +17,7 @@ from mtpeft.adapters.sine_lora import SineLoRA
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DoRA', 'LaneBlock', 'LoRA', 'LowRankAdapter',
-    'MTLoRA', 'NotMergeableError', 'SineAWB', 'SineLoRA', 'Site', 'adapt_layer', 'check_rank',
-    'inject', 'low_rank_adapters', 'rank_pattern',
+    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DiTASK', 'DoRA', 'LaneBlock', 'LoRA',
+    'LowRankAdapter', 'MTLoRA', 'NotMergeableError', 'SineAWB', 'SineLoRA', 'Site', 'adapt_layer',
+    'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

@@ -50,6 +50,9 @@ class Adapter(nn.Module):
     lane_reads_shared_output = False
     #: the shared stream needs the lanes of the same layer, so both must run together
     shared_reads_lanes = False
+    #: what :meth:`shared_and_memory` keeps is its input, as dropout left it; a lane gets it where
+    #: its own input is still the shared stream's, and ``None`` behind the first layer with lanes
+    memory_is_input = False
 
     def __init__(self, layer: nn.Module, tasks: Sequence[str] = ()) -> None:
         super().__init__()

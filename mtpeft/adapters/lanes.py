@@ -45,6 +45,10 @@ class _LanePass:
 
     A layer without lanes whose input does not depend on the task returns its remembered output:
     nothing is computed twice, and its dropout is the one of the shared pass.
+
+    Attributes:
+        diverged: Has a layer with lanes been passed, or something been drawn for this lane? Then no
+            input is the shared stream's.
     """
 
     def __init__(
@@ -59,15 +63,19 @@ class _LanePass:
         self.copied = copied
         self.params = params
         self.memory = memory
-        self.diverged = diverged  # has a task layer been passed? Then no input is the shared one
+        self.diverged = diverged
 
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         name = self.names[layer]
         remembered = self.memory[name]
+        as_shared = not self.diverged and not _is_batched(x)
         if name in self.params:
             self.diverged = True
-            return layer.adapter.lane(layer, x, self.params[name], remembered.lane_input)
-        if not self.diverged and not _is_batched(x):
+            memory = remembered.lane_input
+            if layer.adapter.memory_is_input and not as_shared:
+                memory = None
+            return layer.adapter.lane(layer, x, self.params[name], memory)
+        if as_shared:
             return remembered.output.clone() if name in self.copied else remembered.output
         return layer.adapter(layer, x)
 
@@ -75,9 +83,12 @@ class _LanePass:
 class _FoldedPass:
     """Stream of a folded pass: the batch axis holds the shared stream, then each lane."""
 
-    def __init__(self, names: dict[AdapterLayer, str], tasks: Sequence[str]) -> None:
+    def __init__(
+        self, names: dict[AdapterLayer, str], tasks: Sequence[str], diverged: bool
+    ) -> None:  # fmt: skip
         self.names = names
         self.tasks = tasks
+        self.diverged = diverged
 
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         adapter = layer.adapter
@@ -90,6 +101,9 @@ class _FoldedPass:
             memory = layer.frozen(shared)
         else:
             out, memory = adapter.shared_and_memory(layer, shared)
+        if adapter.memory_is_input and self.diverged:
+            memory = None
+        self.diverged = True
         lanes = [adapter.lane(layer, x_t, p, memory) for x_t, p in zip(lanes, params, strict=True)]
         if adapter.shared_reads_lanes:
             out = adapter.shared_from_lanes(layer, shared, lanes)
@@ -148,7 +162,8 @@ class LaneBlock:
         names = {layer: name for name, layer in self.layers.items()}
         if self.strategy == 'fold':
             folded = x.repeat(self.copies, *[1] * (x.ndim - 1))
-            with self._streaming(_FoldedPass(names, self.tasks)):
+            stream = _FoldedPass(names, self.tasks, self._drops)
+            with self._streaming(stream), self._marking(stream):
                 out = self.run(self.block, folded)
             shared, *lanes = out.chunk(self.copies)
             return shared, torch.stack(lanes)
@@ -157,8 +172,13 @@ class LaneBlock:
             shared = self.run(self.block, x)
         params = {n: layer.adapter.lane_tensors(layer) for n, layer in self.task_layers.items()}
 
-        def lane(params: dict, memory: dict, diverged: bool = False) -> Tensor:
-            with self._streaming(_LanePass(names, params, memory, self.copied, diverged)):
+        def lane(params: dict, memory: dict) -> Tensor:
+            with self._streaming(_LanePass(names, params, memory, self.copied, False)):
+                return self.run(self.block, x)
+
+        def one_lane(params: dict) -> Tensor:
+            stream = _LanePass(names, params, recorder.memory, self.copied, self._drops)
+            with self._streaming(stream), self._marking(stream):
                 return self.run(self.block, x)
 
         if self.strategy == 'loop' or self._vmap_defeats_autocast(x):
@@ -166,21 +186,37 @@ class LaneBlock:
                 {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
                 for i in range(len(self.tasks))
             ]
-            return shared, torch.stack([lane(p, recorder.memory, self._draws) for p in slices])
+            return shared, torch.stack([one_lane(p) for p in slices])
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return shared, mapped(params, recorder.memory)
 
     @property
-    def _draws(self) -> bool:
-        """Does the block drop something at random? Then a lane's inputs are its own from there.
+    def _drops(self) -> bool:
+        """Does dropout of the block itself draw? Where is not known, as attention may do it inside.
 
         Under vmap what was drawn is batched, which tells.
         """
-        return any(
-            module.training and (getattr(module, 'drop_prob', 0) or _dropout(module))
-            for name, module in self.block.named_modules()
-            if '.adapter.' not in f'.{name}.'
-        )
+        return any(module.training and _dropout(module) for module in self._own_modules())
+
+    def _own_modules(self) -> Iterator[nn.Module]:
+        for name, module in self.block.named_modules():
+            if '.adapter.' not in f'.{name}.':
+                yield module
+
+    @contextlib.contextmanager
+    def _marking(self, stream: Any) -> Iterator[None]:
+        """Without vmap: from the first dropped path on, the lanes' inputs are their own."""
+
+        def mark(*_: Any) -> None:
+            stream.diverged = True
+
+        paths = [m for m in self._own_modules() if m.training and getattr(m, 'drop_prob', 0)]
+        handles = [path.register_forward_hook(mark) for path in paths]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _vmap_defeats_autocast(self, x: Tensor) -> bool:
         # vmap turns conv2d into aten.convolution, which CPU autocast does not know: the weight

@@ -49,8 +49,8 @@ class AdapterLayer:
         """``B A x`` with this layer's geometry; ``a`` ``(r, in[, k, k])``, ``b`` ``(out, r)``."""
         raise TypeError(f'{type(self).__name__} defines no low-rank product.')
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``W x`` with this layer's geometry and another weight of its shape, without bias."""
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``W x`` (``+ b``) with this layer's geometry and another weight of its shape."""
         raise TypeError(f'{type(self).__name__} defines no product with another weight.')
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.linear(x, weight)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.linear(x, weight, bias)
 
 
 class AdapterConv2d(AdapterLayer, nn.Conv2d):
@@ -84,8 +84,8 @@ class AdapterConv2d(AdapterLayer, nn.Conv2d):
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.conv2d(self.convolve(x, a), b[:, :, None, None])
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        return self._conv_forward(x, weight, None)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return self._conv_forward(x, weight, bias)
 
 
 class AdapterConv2dSame(AdapterLayer, Conv2dSame):
@@ -94,9 +94,9 @@ class AdapterConv2dSame(AdapterLayer, Conv2dSame):
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.conv2d(self.convolve(x, a), b[:, :, None, None])
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         x = pad_same(x, weight.shape[-2:], self.stride, self.dilation)
-        return F.conv2d(x, weight, None, self.stride, 0, self.dilation)
+        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation)
 
 
 def adapter_class(layer: nn.Module) -> type[AdapterLayer] | None:

@@ -26,6 +26,11 @@ VARIANTS = {
         dict(width=3),
         dict(reduction=2, activation='relu', bias=False, scale=0.5),
     ],
+    'DiTASK': [
+        dict(init='zero', cells=8),
+        dict(init='zero', cells=8, warp='value'),
+        dict(init='zero', cells=8, parts=2),
+    ],
     'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
     'LoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
     'MTLoRA': [dict(rank=3, task_rank=2, mode=mode) for mode in ('matrix', 'matrixv2', 'addition')],
