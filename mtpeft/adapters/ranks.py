@@ -38,6 +38,9 @@ class RankGroup:
         active: Components in use, by stream; the others are pruned.
         prefix: While training: how many components of each stream this step uses, ``(S,)``
             integers; ``None`` for all active ones.
+        prefix_gain: Factors ``(S,)`` of what a ``prefix`` leaves; ``None`` for 1.
+        gate: Weights ``(S, rank)`` of the components, in training and evaluation, which gradients
+            may flow to; ``None`` for 1.
     """
 
     def __init__(
@@ -51,6 +54,13 @@ class RankGroup:
         self.product = product
         self.active = [self.rank] * len(self.streams)
         self.prefix: Tensor | None = None
+        self.prefix_gain: Tensor | None = None
+        self.gate: Tensor | None = None
+
+    @property
+    def last(self) -> str:
+        """The factor that weights and masks multiply: the one that starts at 0, as LoRA's B."""
+        return list(self.factors)[-1]
 
     @property
     def rank(self) -> int:
@@ -87,22 +97,39 @@ class RankGroup:
             factor = getattr(self.adapter, name)
             whole = width == self.rank
             cut[name] = factor if whole else factor.narrow(axis + self.stacked, 0, width)
-        if self.prefix is None or not self.adapter.training:
-            return cut
-        name, axis = list(self.factors.items())[-1]
-        mask = torch.arange(width, device=self.prefix.device) < self.prefix[:, None]
-        shape = [len(self.streams)] + [1] * (cut[name].ndim - self.stacked)
-        shape[axis + 1] = width
-        mask = mask.to(cut[name].dtype).view(shape)
-        cut[name] = cut[name] * (mask if self.stacked else mask[0])
+        weights = self._weights(width)
+        if weights is not None:
+            cut[self.last] = self._weighted(cut[self.last], weights)
         return cut
+
+    def _weights(self, width: int) -> Tensor | None:
+        """Weights ``(S, width)`` of the components in this pass, ``None`` for 1."""
+        weights = None if self.gate is None else self.gate[:, :width]
+        if self.prefix is None or not self.adapter.training:
+            return weights
+        dtype = getattr(self.adapter, self.last).dtype
+        mask = torch.arange(width, device=self.prefix.device) < self.prefix[:, None]
+        mask = mask.to(dtype)
+        if self.prefix_gain is not None:
+            mask = mask * self.prefix_gain.to(dtype)[:, None]
+        return mask if weights is None else mask * weights
+
+    def _weighted(self, factor: Tensor, weights: Tensor) -> Tensor:
+        """The last factor (or a part of it) with its components times ``weights``."""
+        shape = [len(self.streams)] + [1] * (factor.ndim - self.stacked)
+        shape[self.factors[self.last] + 1] = weights.shape[1]
+        weights = weights.to(factor.dtype).view(shape)
+        return factor * (weights if self.stacked else weights[0])
 
     def stream_factors(self, stream: str) -> dict[str, Tensor]:
         """All active components of one stream, whatever the training step uses."""
         index = self.streams.index(stream)
+        factors = self.parameters
+        if self.gate is not None:
+            factors[self.last] = self._weighted(factors[self.last], self.gate)
         return {
             name: self._stream(factor, index).narrow(self.factors[name], 0, self.active[index])
-            for name, factor in self.parameters.items()
+            for name, factor in factors.items()
         }
 
     def _stream(self, tensor: Tensor, index: int) -> Tensor:
@@ -125,6 +152,17 @@ class RankGroup:
                 components.zero_()
                 components[: len(order)] = kept
         self.active[index] = len(order)
+
+    @torch.no_grad()
+    def multiply(self, weights: Tensor, *tensors: Tensor) -> None:
+        """Multiply the components of tensors shaped like the last factor, in place.
+
+        Args:
+            weights: ``(S, rank)``.
+            *tensors: What is multiplied.
+        """
+        for tensor in tensors:
+            tensor.copy_(self._weighted(tensor, weights))
 
     @torch.no_grad()
     def compact(self) -> None:

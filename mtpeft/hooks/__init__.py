@@ -2,9 +2,11 @@
 
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
+from mtpeft.hooks.dylora import DyLoRAHook
 from mtpeft.hooks.frequency_hook import FrequencyHook
 from mtpeft.hooks.pdrs import PDRSHook
 from mtpeft.hooks.pdrs_plus import PDRSPlusHook
+from mtpeft.hooks.rank_allocator import RankAllocatorHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
 from mtpeft.hooks.result_hook import ResultHook
 from mtpeft.hooks.resumed_validation_hook import ResumedValidationHook
@@ -14,7 +16,8 @@ from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
-    'AdapterCheckpointHook', 'CheckpointGuardHook', 'FrequencyHook', 'PDRSHook', 'PDRSPlusHook',
-    'PredictionGridHook', 'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook',
-    'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
+    'AdapterCheckpointHook', 'CheckpointGuardHook', 'DyLoRAHook',
+    'FrequencyHook', 'PDRSHook', 'PDRSPlusHook', 'PredictionGridHook', 'RankAllocatorHook',
+    'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook', 'SavePredictionsHook',
+    'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip

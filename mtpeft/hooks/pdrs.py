@@ -1,38 +1,24 @@
 """Performance-driven rank shrinking (FAAR, arXiv 2603.20403)."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.dist import broadcast, broadcast_object_list, is_main_process
-from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mtpeft.adapters.rank_scores import coverage_rank, directional_scores, order_by_score
-from mtpeft.adapters.ranks import (
-    COMMON,
-    LowRankAdapter,
-    RankGroup,
-    low_rank_adapters,
-    rank_pattern,
-)  # fmt: skip
-from mtpeft.hooks.checkpoint_hook import make_compact
-from mtpeft.hooks.pdrs_report import record, report
-from mtpeft.hooks.pdrs_state import Scored, averaged_copies, refresh_averages, sorted_alike
-from mtpeft.registry import ADAPTERS, HOOKS
-from mtpeft.utils.model_state import unwrap
+from mtpeft.adapters.ranks import COMMON, RankGroup
+from mtpeft.hooks.pdrs_state import Scored
+from mtpeft.hooks.random_truncation import RandomTruncation
+from mtpeft.hooks.rank_allocator import RankAllocatorHook
+from mtpeft.registry import HOOKS
 from mtpeft.utils.suggest import hint
-
-_STATE = 'pdrs'
-_SCOPES = ('adapter', 'step')
 
 
 @HOOKS.register_module()
-class PDRSHook(Hook):
+class PDRSHook(RandomTruncation, RankAllocatorHook):
     r"""Shrinks the rank of every low-rank adapter, shared or of a task, by its effect on the loss.
 
     *Random truncation.* For every optimiser step and each stream of each adapter, a length
@@ -82,8 +68,7 @@ class PDRSHook(Hook):
         0.9
     """
 
-    # after an EMA hook, whose copy goes into the checkpoint, and before what saves it
-    priority = 'BELOW_NORMAL'
+    state_key = 'pdrs'
 
     def __init__(
         self,
@@ -100,6 +85,7 @@ class PDRSHook(Hook):
         debias: bool = False,
         scope: str = 'adapter',
     ) -> None:
+        super().__init__()
         self.rho = rho
         self.rho_shared = rho if rho_shared is None else rho_shared
         self.rho_task = rho if rho_task is None else rho_task
@@ -113,10 +99,6 @@ class PDRSHook(Hook):
         self.debias = debias
         self.scope = scope
         self._check_options()
-        self.scored: list[Scored] = []
-        self.history: list[dict] = []
-        self._pending: dict | None = None
-        self._seed = 0
 
     def _check_options(self) -> None:
         shares = self.rho_task if isinstance(self.rho_task, Mapping) else dict(task=self.rho_task)
@@ -134,8 +116,7 @@ class PDRSHook(Hook):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ValueError(f'Expected {name} to be an integer from {low} on, got {value!r}.')
-        if self.scope not in _SCOPES:
-            raise ValueError(f"scope='{self.scope}' is unknown. " + hint(str(self.scope), _SCOPES))
+        self.check_scope()
 
     def rho_of(self, stream: str) -> float:
         """The share for ``'shared'``, for a ``'base'`` that all tasks share, or for a task."""
@@ -147,35 +128,19 @@ class PDRSHook(Hook):
 
     # -- start and resume ------------------------------------------------------------------------
 
-    def before_train(self, runner: Runner) -> None:
-        model = unwrap(runner.model)
-        self.scored = [
-            Scored.of(layer, group)
-            for layer, adapter in low_rank_adapters(model).items()
-            for group in adapter.groups.values()
-        ]
-        self._check_model()
-        self.skipped = torch.zeros((), dtype=torch.long, device=self._device)
-        seed = torch.tensor([runner.seed or 0], dtype=torch.long, device=self._device)
-        broadcast(seed)
-        self._seed = int(seed)
-        self.history = [record(runner)]
-        if self._pending is not None:
-            self._restore(self._pending)
-            self._pending = None
-        refresh_averages(runner)
-        self._watch(runner.optim_wrapper)
-
     @property
-    def _device(self) -> torch.device:
-        return self.scored[0].score.device
+    def scored(self) -> list[Scored]:
+        """What was seen of each group of components."""
+        return self.tracked
 
-    def _check_model(self) -> None:
-        if not self.scored:
-            raise ValueError(
-                f'{type(self).__name__} shrinks low-rank adapters, and the model has none. '
-                f'Adapters with a rank to shrink: {", ".join(_shrinkable())}.'
-            )
+    @scored.setter
+    def scored(self, scored: list[Scored]) -> None:
+        self.tracked = scored
+
+    def track(self, layer: str, group: RankGroup) -> Scored:
+        return Scored.of(layer, group)
+
+    def check_model(self, runner: Runner) -> None:
         known = {s: None for scored in self.scored for s in scored.group.streams}
         if isinstance(self.rho_task, Mapping):
             for task in self.rho_task:
@@ -187,82 +152,28 @@ class PDRSHook(Hook):
                         + (hint(task, known) if known else "No plugin has lanes='task'.")
                     )
 
-    def _watch(self, wrapper: OptimWrapper) -> None:
-        """Score the gradients of every step: reduced, without loss scale, not clipped."""
-        if not isinstance(wrapper, OptimWrapper):
-            raise ValueError(
-                f'{type(self).__name__} reads the gradients of one optimizer, got '
-                f'{type(wrapper).__name__}. Use one optim_wrapper for the whole model.'
-            )
-        if wrapper.clip_grad_kwargs:
-            wrapper.clip_func = _after(self._score, wrapper.clip_func)
-        elif hasattr(wrapper, 'loss_scaler'):
-            # it leaves out the optimizer's step, and with it the hook, where gradients overflow
-            wrapper.step = _after(lambda: self._score_unscaled(wrapper), wrapper.step)
-        else:
-            wrapper.optimizer.register_step_pre_hook(lambda *_: self._score())
-
-    def _score_unscaled(self, wrapper: OptimWrapper) -> None:
-        wrapper.loss_scaler.unscale_(wrapper.optimizer)
-        self._score()
-
-    def _restore(self, state: Mapping) -> None:
-        for scored in self.scored:
-            saved = state['scores'].get(scored.key)
-            if saved is None or saved['score'].shape != scored.score.shape:
-                raise ValueError(
-                    f"The checkpoint's state of {type(self).__name__} does not fit layer "
-                    f"'{scored.layer}': expected scores of shape {tuple(scored.score.shape)}, got "
-                    f'{None if saved is None else tuple(saved["score"].shape)}. Resume with the '
-                    'config of the run, or start a new one with load_from.'
-                )
-            scored.score.copy_(saved['score'])
-            scored.activity.copy_(saved['activity'])
-        self.skipped.fill_(state['skipped'])
-        self.history = list(state['history'])
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if not runner._resume:
-            return
-        self._pending = checkpoint.get(_STATE)
-        if self._pending is None:
-            runner.logger.warning(
-                f'The checkpoint has no state of {type(self).__name__}: scores start at 0.'
-            )
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['meta']['rank_pattern'] = rank_pattern(unwrap(runner.model))
-        for name in ('state_dict', 'ema_state_dict'):
-            make_compact(checkpoint.get(name, {}))
-        checkpoint[_STATE] = dict(
+    def state(self) -> dict:
+        return dict(
             scores={
                 s.key: dict(score=s.score.cpu(), activity=s.activity.cpu()) for s in self.scored
             },
-            skipped=int(self.skipped),
-            history=self.history,
         )
 
-    # -- truncation ------------------------------------------------------------------------------
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        # one draw for all pictures that make one step, however they are split
-        counts = runner.optim_wrapper._accumulative_counts
-        self.draw(runner.iter - runner.iter % counts)
-
-    def draw(self, step: int) -> None:
-        """Draw how many components of each stream are used; depends on (seed, step) alone."""
-        active = np.concatenate([scored.group.active for scored in self.scored])
-        generator = np.random.default_rng((self._seed, step))
-        share = generator.random(1 if self.scope == 'step' else len(active))
-        lengths = 1 + np.floor(share * active).astype(np.int64)
-        drawn = torch.from_numpy(lengths).to(self._device)
-        start = 0
+    def restore(self, state: Mapping) -> None:
         for scored in self.scored:
-            end = start + len(scored.group.streams)
-            scored.group.prefix = drawn[start:end]
-            start = end
+            saved = state['scores'].get(scored.key)
+            if saved is None or saved['score'].shape != scored.score.shape:
+                raise self.misfit(
+                    scored.layer, f'scores of shape {tuple(scored.score.shape)}',
+                    None if saved is None else tuple(saved['score'].shape),
+                )  # fmt: skip
+            scored.score.copy_(saved['score'])
+            scored.activity.copy_(saved['activity'])
 
     # -- scores ----------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        self._score()
 
     @torch.no_grad()
     def _score(self) -> None:
@@ -303,10 +214,6 @@ class PDRSHook(Hook):
         if not self.by_epoch and self._due(runner.iter + 1):
             self.shrink(runner)
 
-    def after_train(self, runner: Runner) -> None:
-        for scored in self.scored:
-            scored.group.prefix = None
-
     def _due(self, time: int) -> bool:
         past = time - self.start_epoch
         last = math.inf if self.shrink_until is None else self.shrink_until
@@ -314,21 +221,12 @@ class PDRSHook(Hook):
 
     def shrink(self, runner: Runner) -> None:
         """Keep the best components of every stream."""
-        # the first process decides for all
-        decisions = [self.decide(runner) if is_main_process() else None]
-        broadcast_object_list(decisions)
-        tensors, copies = sorted_alike(runner), averaged_copies(runner)
-        for scored, orders in zip(self.scored, decisions[0], strict=True):
-            for index, order in enumerate(orders):
-                scored.keep(index, order.to(self._device), tensors, copies)
-            scored.group.prefix = None
-        refresh_averages(runner)
-        self._report(runner)
+        self.prune(runner, lambda: self.decide(runner))
 
     def decide(self, runner: Runner) -> list[list[Tensor]]:
         """The components to keep of each group and stream, the best first."""
         return [
-            [self.select(scored, index).cpu() for index in range(len(scored.group.streams))]
+            [self.select(scored, index) for index in range(len(scored.group.streams))]
             for scored in self.scored
         ]
 
@@ -342,23 +240,3 @@ class PDRSHook(Hook):
             return torch.arange(active)
         rank = coverage_rank(scores, self.rho_of(group.streams[index])) + self.margin
         return order_by_score(scores)[: max(rank, self.min_rank)]
-
-    def _report(self, runner: Runner) -> None:
-        after, unit = record(runner), 'epoch' if self.by_epoch else 'iter'
-        # the loop counts an epoch or iteration only after its hooks
-        after[unit] += 1
-        report(runner, self.history[-1], after, after[unit], int(self.skipped))
-        self.history.append(after)
-
-
-def _shrinkable() -> list[str]:
-    ADAPTERS.import_from_location()
-    return sorted(n for n, c in ADAPTERS.module_dict.items() if issubclass(c, LowRankAdapter))
-
-
-def _after(first: Callable[[], None], function: Callable) -> Callable:
-    def both(*args: Any, **kwargs: Any) -> Any:
-        first()
-        return function(*args, **kwargs)
-
-    return both

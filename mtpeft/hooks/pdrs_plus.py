@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -20,14 +19,9 @@ from mtpeft.adapters.rank_worth import (
 from mtpeft.adapters.ranks import RankGroup
 from mtpeft.adapters.rebase import Rebase, singular_basis
 from mtpeft.hooks.pdrs import PDRSHook
-from mtpeft.hooks.pdrs_report import effective_parameters
-from mtpeft.hooks.pdrs_state import (
-    Scored,
-    averaged_copies,
-    change_basis,
-    refresh_averages,
-    sorted_alike,
-)
+from mtpeft.hooks.pdrs_state import Scored, change_basis
+from mtpeft.hooks.rank_records import effective_parameters
+from mtpeft.hooks.rank_state import averaged_copies, refresh_averages, sorted_alike
 from mtpeft.registry import HOOKS
 from mtpeft.utils.model_state import unwrap
 
@@ -134,14 +128,15 @@ class PDRSPlusHook(PDRSHook):
 
     # -- start and resume ------------------------------------------------------------------------
 
-    def before_train(self, runner: Runner) -> None:
-        self.spent = {}
-        super().before_train(runner)
-        for scored in self.scored:
-            self.spent.setdefault(scored.key, [0.0] * len(scored.group.streams))
+    def start(self, runner: Runner) -> None:
+        self.spent = {s.key: [0.0] * len(s.group.streams) for s in self.scored}
         length = runner.max_epochs if self.by_epoch else runner.max_iters
         self.last = math.floor(self.until * length)
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
         if self.budget is not None:
+            # of the model at the start of the whole run, which a resumed one knows by now
             self._check_budget(runner)
 
     def _check_budget(self, runner: Runner) -> None:
@@ -158,13 +153,12 @@ class PDRSPlusHook(PDRSHook):
                 f'{self.budget:,}.'
             )
 
-    def _restore(self, state: Mapping) -> None:
-        super()._restore(state)
-        self.spent = {key: list(values) for key, values in state['spent'].items()}
+    def state(self) -> dict:
+        return {**super().state(), 'spent': self.spent}
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        super().before_save_checkpoint(runner, checkpoint)
-        checkpoint['pdrs']['spent'] = self.spent
+    def restore(self, state: Mapping) -> None:
+        super().restore(state)
+        self.spent |= {key: list(values) for key, values in state['spent'].items()}
 
     # -- truncation and evidence -----------------------------------------------------------------
 
@@ -172,8 +166,7 @@ class PDRSPlusHook(PDRSHook):
         if (runner.epoch if self.by_epoch else runner.iter) < self.last:
             super().before_train_iter(runner, batch_idx, data_batch)
             return
-        for scored in self.scored:
-            scored.group.prefix = None
+        self.use_all()
 
     def measure(self, group: RankGroup) -> Tensor | None:
         return gate_derivatives(group)
@@ -188,11 +181,9 @@ class PDRSPlusHook(PDRSHook):
 
     @torch.no_grad()
     def shrink(self, runner: Runner) -> None:
-        # linear algebra may differ between machines, and decisions with it
-        plan = [self._plan(runner) if is_main_process() else None]
-        broadcast_object_list(plan)
+        plan = self.from_first_process(lambda: self._plan(runner))
         tensors, copies = sorted_alike(runner), averaged_copies(runner)
-        steps = iter(plan[0]['streams'])
+        steps = iter(plan['streams'])
         for scored in self.scored:
             for index, (basis, order) in zip(range(len(scored.group.streams)), steps, strict=False):
                 if basis is not None:
@@ -201,9 +192,9 @@ class PDRSPlusHook(PDRSHook):
             scored.score.zero_()
             scored.activity.zero_()
             scored.group.prefix = None
-        self.spent = plan[0]['spent']
+        self.spent = plan['spent']
         refresh_averages(runner)
-        self._report(runner)
+        self.report(runner)
 
     def _plan(self, runner: Runner) -> dict:
         streams = [

@@ -1,28 +1,24 @@
-"""What rank shrinking keeps of every adapter, and what has to be sorted with it."""
+"""What rank shrinking keeps of every adapter, and what changes with the basis of its product."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtpeft.adapters.ranks import LowRankAdapter, RankGroup, low_rank_adapters
+from mtpeft.adapters.ranks import LowRankAdapter, RankGroup
+from mtpeft.hooks.rank_state import Tracked
 
 
 @dataclass
-class Scored:
+class Scored(Tracked):
     """Components of an adapter and what was seen of them.
 
     Attributes:
-        layer: Name of the adapted layer.
-        group: The components.
         score: ``(S, rank)``, average of the scores over time.
         activity: ``(S, rank)``, average of 1 where the component was in use, else 0.
     """
 
-    layer: str
-    group: RankGroup
     score: Tensor
     activity: Tensor
 
@@ -33,52 +29,13 @@ class Scored:
         zeros = torch.zeros(len(group.streams), group.rank, device=device)
         return cls(layer, group, zeros, zeros.clone())
 
-    @property
-    def key(self) -> str:
-        """Its name in a checkpoint."""
-        return f'{self.layer}:{self.group.kind}'
+    def averages(self) -> Sequence[Tensor]:
+        return self.score, self.activity
 
     def debiased(self, index: int) -> Tensor:
         """Average scores of a stream over the steps in which each component was in use."""
         score, activity = self.score[index], self.activity[index]
         return torch.where(activity > 0, score / activity.clamp_min(1e-12), 0)
-
-    def keep(
-        self,
-        index: int,
-        order: Tensor,
-        tensors: Callable[[nn.Parameter], Sequence[Tensor]],
-        copies: Sequence[Mapping[str, LowRankAdapter]],
-    ) -> None:
-        """Keep the components ``order`` of a stream, in the model, its copies, and the averages.
-
-        Args:
-            index: Position of the stream.
-            order: The components to keep, the best first.
-            tensors: From :func:`sorted_alike`.
-            copies: From :func:`averaged_copies`.
-        """
-        parameters = self.group.parameters
-        self.group.keep(index, order, {name: tensors(p) for name, p in parameters.items()})
-        for adapters in copies:
-            copy = adapters[self.layer].groups[self.group.kind]
-            copy.keep(index, order, {name: [p.data] for name, p in copy.parameters.items()})
-        for average in (self.score, self.activity):
-            kept = average[index][order].clone()
-            average[index] = 0
-            average[index, : len(order)] = kept
-
-
-def sorted_alike(runner: Runner) -> Callable[[nn.Parameter], list[Tensor]]:
-    """Of a parameter: itself, its gradient, and what the optimizer keeps of its shape."""
-    state = runner.optim_wrapper.optimizer.state
-
-    def tensors(parameter: nn.Parameter) -> list[Tensor]:
-        kept = [t for t in state.get(parameter, {}).values() if torch.is_tensor(t)]
-        waiting = [] if parameter.grad is None else [parameter.grad]
-        return [parameter.data, *waiting, *(t for t in kept if t.shape == parameter.shape)]
-
-    return tensors
 
 
 @torch.no_grad()
@@ -118,19 +75,3 @@ def change_basis(
             rows = group.moved(name, tensor)[index, : len(matrix)]
             new = matrix.to(tensor.device) @ rows.flatten(1).double()
             rows.copy_(new.view(rows.shape))
-
-
-def averaged_copies(runner: Runner) -> list[dict[str, LowRankAdapter]]:
-    """The adapters in the averaged copies of the model that hooks hold, by layer."""
-    return [low_rank_adapters(hook.ema_model.module) for hook in _with_copy(runner)]
-
-
-def refresh_averages(runner: Runner) -> None:
-    """Let an average over the state dict be of the state dict as it now is."""
-    for hook in _with_copy(runner):
-        if hook.ema_model.update_buffers:
-            hook.ema_model.avg_parameters = hook.ema_model.module.state_dict()
-
-
-def _with_copy(runner: Runner) -> list:
-    return [hook for hook in runner.hooks if hasattr(hook, 'ema_model')]

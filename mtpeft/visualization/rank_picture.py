@@ -45,7 +45,7 @@ class Trajectory:
 
     @classmethod
     def of(cls, history: Sequence[Mapping], epoch: int = 0, iteration: int = 0) -> 'Trajectory':
-        """From the ``history`` of a PDRSHook and where training then stood."""
+        """From the ``history`` of a rank allocator and where training then stood."""
         patterns = [record['ranks'] for record in history]
         epochs = [record['epoch'] for record in history]
         if all(one < other for one, other in pairwise(epochs)):

@@ -2,8 +2,8 @@
 
 Of a work dir the last checkpoint is read. Ranks in brackets are of adapters without effect on any
 output (such as the shared path of the last block, where every task has its own): they are never
-shrunk, and no mean counts them. The way over training is in checkpoints of runs with a
-PDRSHook; a published .safetensors has the ranks alone.
+shrunk, and no mean counts them. The way over training is in checkpoints of runs with a hook that
+allocates ranks (PDRSHook, AdaLoRAHook, ...); a published .safetensors has the ranks alone.
 """
 
 import argparse
@@ -78,8 +78,9 @@ def read(path: Path) -> tuple[dict, RankPattern]:
 
 def trajectory_of(saved: Mapping) -> Trajectory | None:
     """How ranks shrank, ``None`` where the file does not say."""
-    history = saved.get('pdrs', {}).get('history')
-    if not history:
+    states = [state for state in saved.values() if isinstance(state, Mapping)]
+    history = next((state['history'] for state in states if state.get('history')), None)
+    if history is None:
         return None
     return Trajectory.of(history, saved['meta'].get('epoch', 0), saved['meta'].get('iter', 0))
 
@@ -123,7 +124,8 @@ def main() -> None:
     print(ranks_table(pattern, idle))
     print(f'Effective adapter parameters: {adapter_parameters(saved):,}')
     if trajectory is None:
-        print('The file does not say how ranks shrank (only checkpoints of runs with PDRSHook do).')
+        print('The file does not say how ranks shrank (only checkpoints of runs with a hook that '
+              'allocates ranks do).')  # fmt: skip
     else:
         start = mean_rank(without_idle(trajectory.patterns[0], idle))
         print(f'Shrunk {len(trajectory.times) - 1} times up to {trajectory.unit} {trajectory.end}, '

@@ -1,6 +1,6 @@
 """Write what a run has trained as one small file to pass on.
 
-    python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors [--ema | --no-ema]
+    python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors [--no-ema] [--rank R]
 
 OUT holds the trained tensors of the checkpoint (also the base, where the checkpoint has it), of
 low-rank adapters the active components, and nothing that only a run needs (optimizer, schedulers,
@@ -10,6 +10,8 @@ version of mtpeft, and the checkpoint it came from. OUT goes where a checkpoint 
 
 Of a run with an EMAHook, the average is written, which is also what is evaluated. --ema refuses a
 checkpoint that has none, --no-ema writes the weights that were averaged.
+
+--rank R, for checkpoints of a run with DyLoRAHook, cuts every adapter to its first R components.
 """
 
 import argparse
@@ -27,6 +29,7 @@ import mtpeft
 from mtpeft.utils.atomic import write_atomically
 from mtpeft.utils.checkpoint import CheckpointError, safe_load
 from mtpeft.utils.rank_patterns import describe_ranks
+from mtpeft.utils.rank_truncate import truncate
 
 _AVERAGED = 'ema_state_dict'
 _PREFIX = 'module.'
@@ -44,6 +47,9 @@ def parse_args() -> argparse.Namespace:
         help='write the average over training, or the weights that were averaged; default: the '
              'average if there is one',
     )  # fmt: skip
+    parser.add_argument(
+        '--rank', type=int, metavar='R', help='rank to cut adapters to (runs with DyLoRAHook)'
+    )
     parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
@@ -91,6 +97,21 @@ def choose(saved: Mapping, ema: bool | None, path: Path) -> tuple[dict[str, Tens
     return {**saved['state_dict'], **beside}, 'trained'
 
 
+def cut(saved: dict, state: dict[str, Tensor], rank: int, path: Path) -> dict[str, Tensor]:
+    """``state`` with adapters of at most ``rank``; the meta of ``saved`` says so afterwards."""
+    run = saved.get('dylora')
+    if run is None:
+        raise SystemExit(
+            f'{path} was not trained for other ranks than its own: --rank needs a run with '
+            'DyLoRAHook, whose components are in order of their use.'
+        )
+    if rank < 1:
+        raise SystemExit(f'Expected --rank to be at least 1, got {rank}.')
+    state, pattern = truncate(state, run['components'], rank, run['rescale'])
+    saved['meta']['rank_pattern'] = pattern
+    return state
+
+
 def describe(meta: Mapping, weights: str, path: Path) -> dict[str, Any]:
     """The metadata of a published file."""
     known = {key: meta[key] for key in _META if key in meta}
@@ -110,6 +131,8 @@ def main() -> None:
         raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
     saved = read(source)
     state, weights = choose(saved, args.ema, source)
+    if args.rank is not None:
+        state = cut(saved, state, args.rank, source)
     metadata = describe(saved['meta'], weights, source)
     # safetensors takes no two tensors of one storage
     tensors = {key: value.contiguous().clone() for key, value in state.items()}

@@ -1,11 +1,18 @@
-"""What rank shrinking says of itself: records, a line of log, scalars."""
+"""What an allocator of ranks says of itself: records, a line of log, scalars."""
 
 from collections.abc import Mapping
 
 from mmengine.runner import Runner
 from torch import nn
 
-from mtpeft.adapters.ranks import BASE, COMMON, SHARED, pruned_parameters, rank_pattern
+from mtpeft.adapters.ranks import (
+    BASE,
+    COMMON,
+    SHARED,
+    low_rank_adapters,
+    pruned_parameters,
+    rank_pattern,
+)
 from mtpeft.utils.model_state import unwrap
 from mtpeft.utils.rank_patterns import idle_streams, mean_rank, streams_of, without_idle
 
@@ -19,13 +26,31 @@ def _trainable(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def record(runner: Runner) -> dict:
-    """Where the run is and what its ranks are: one entry of the history."""
+def record(runner: Runner, ranks: Mapping | None = None) -> dict:
+    """Where the run is and what its ranks are: one entry of the history.
+
+    Args:
+        runner: The runner.
+        ranks: Ranks in use, where components are masked without being pruned. Default: those of
+            the model.
+    """
     model = unwrap(runner.model)
+    masked = 0 if ranks is None else _masked_parameters(model, ranks)
     return dict(
-        epoch=runner.epoch, iter=runner.iter, ranks=rank_pattern(model),
-        effective=effective_parameters(model),
+        epoch=runner.epoch, iter=runner.iter,
+        ranks=rank_pattern(model) if ranks is None else ranks,
+        effective=effective_parameters(model) - masked,
     )  # fmt: skip
+
+
+def _masked_parameters(model: nn.Module, ranks: Mapping) -> int:
+    """Numbers in active components that ``ranks`` does not count."""
+    return sum(
+        (active - ranks[layer][stream]) * group.parameters_per_component
+        for layer, adapter in low_rank_adapters(model).items()
+        for group in adapter.groups.values()
+        for stream, active in zip(group.streams, group.active, strict=True)
+    )
 
 
 def report(runner: Runner, before: Mapping, after: Mapping, step: int, skipped: int) -> None:
