@@ -1,32 +1,16 @@
 """Checkpoints of the released MTLoRA code."""
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from mtpeft.utils.suggest import hint
-
-
-def _next_stage(match: re.Match) -> str:
-    return f'backbone.layers.{int(match[1]) + 1}.downsample.'
-
+from mtpeft.converters.released import rename
 
 _RULES = (
-    # patch merging: end of stage i there, start of stage i + 1 in timm
-    (r'^backbone\.layers\.(\d+)\.downsample\.', _next_stage),
-    (r'^backbone\.', 'backbone.network.'),
-    (r'\.linear\.(weight|bias)$', r'.\1'),
     (r'\.lora_shared_([AB])$', r'.adapter.\1'),
     (r'\.lora_tasks_([AB])\.', r'.adapter.task_\1.'),
     (r'\.lora_norm\.', '.adapter.norm.'),
-    (r'^downsampler\.(\w+)\.downsample_(\d+)\.', r'necks.0.proj.\1.\2.'),
-    (r'^decoders\.decoders\.(\w+)\.last_layer\.0\.', r'decoder.heads.\1.conv1.'),
-    (r'^decoders\.decoders\.(\w+)\.last_layer\.1\.', r'decoder.heads.\1.norm.'),
-    (r'^decoders\.decoders\.(\w+)\.last_layer\.3\.', r'decoder.heads.\1.conv2.'),
-)  # fmt: skip
-_DERIVED = re.compile(r'\.(attn_mask|relative_position_index)$')
-_KNOWN = re.compile(r'^(backbone|necks|decoder)\.')
+)
 
 
 def mtlora_to_mtpeft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -51,15 +35,4 @@ def mtlora_to_mtpeft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "'backbone.layers.0.blocks.0.attn.qkv.lora_shared_A'), got keys such as "
             f'{sorted(state)[:3]}.'
         )
-    renamed = {}
-    for key, value in state.items():
-        if _DERIVED.search(key):
-            continue
-        new = key
-        for pattern, replacement in _RULES:
-            new = re.sub(pattern, replacement, new)
-        if not _KNOWN.match(new):
-            known = ['backbone.', 'downsampler.', 'decoders.decoders.']
-            raise ValueError(f"The key '{key}' is of no known kind. " + hint(key, known))
-        renamed[new] = value
-    return renamed
+    return rename(state, _RULES)
