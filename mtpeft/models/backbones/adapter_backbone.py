@@ -22,8 +22,8 @@ from mtpeft.models.backbones.network_streams import check_streams, lane_places, 
 from mtpeft.models.backbones.network_streams import lane_strategy as get_strategy
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
+from mtpeft.models.backbones.prompts import make_token_stream
 from mtpeft.models.backbones.report import adapter_table, backbone_components
-from mtpeft.models.backbones.token_stream import TokenStream
 from mtpeft.registry import MODELS
 from mtpeft.utils.suggest import hint
 
@@ -66,6 +66,8 @@ class AdapterBackbone(BaseModule):
         clock: Config of the :class:`~mtpeft.adapters.ClockNet` that adapters with frequencies
             share, such as ``dict(tokens='prepend')``. Default: one with free tokens where a plugin
             needs it.
+        prompts: Prompts that all tasks share, ``dict(number=10, deep=False)``, see
+            :class:`~mtpeft.models.backbones.prompts.PromptStream` (VPT).
         init_cfg: As in mmengine.
 
     Attributes:
@@ -74,7 +76,7 @@ class AdapterBackbone(BaseModule):
         size_divisor: Pictures with sides divisible by this need no padding inside.
         clock: The ClockNet, ``None`` without.
         commons: Modules that the adapters of one plugin share across layers, by the plugin's place.
-        token_stream: What takes task tokens through the network, ``None`` without.
+        token_stream: What takes task tokens or prompts through the network, ``None`` without.
 
     Raises:
         ValueError: a pattern hits nothing, an option is unknown, or the family has no lanes.
@@ -106,6 +108,7 @@ class AdapterBackbone(BaseModule):
         lane_strategy: str | None = None,
         with_cp: bool = False,
         clock: Mapping | None = None,
+        prompts: Mapping | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -128,8 +131,7 @@ class AdapterBackbone(BaseModule):
         self.clock = make_clock(clock, plugins, self.tasks, self.family)
         self.commons = make_commons(plugins, self.tasks)
         self.adapted = inject_adapters(self, plugins)
-        prepends = self.clock is not None and self.clock.prepends
-        self.token_stream = TokenStream(self.network, self.family, self.clock) if prepends else None
+        self.token_stream = make_token_stream(self.network, self.family, self.clock, prompts)
         self.lanes = self._make_lanes(strategy)
         check_streams(self)
         stages = self.family.stages
@@ -261,6 +263,8 @@ class AdapterBackbone(BaseModule):
         for layer in lane.layers.values() if lane else ():
             if layer.adapter.needs_map:
                 layer.adapter.set_map(size, self.family.prefix_tokens)
+        if self.token_stream is not None:
+            x, tokens = self.token_stream.before(name, x, tokens)
         if tokens is None:
             return self._call(run, x), None
         last = name == self.family.stages[-1].blocks[-1]
@@ -349,8 +353,8 @@ class AdapterBackbone(BaseModule):
                 network.
 
         Raises:
-            NotMergeableError: an adapter is no change of its weight alone, task tokens go through
-                the network, or no such stream passes the whole network.
+            NotMergeableError: an adapter is no change of its weight alone, task tokens or prompts
+                go through the network, or no such stream passes the whole network.
             KeyError: an unknown task.
         """
         return merged_state_dict(self, task)

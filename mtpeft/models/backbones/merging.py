@@ -26,8 +26,8 @@ def merged_state_dict(backbone: 'AdapterBackbone', task: str | None = None) -> d
 def _check(backbone: 'AdapterBackbone', task: str | None) -> None:
     if backbone.token_stream is not None:
         raise NotMergeableError(
-            "With tokens='prepend' patches attend to task tokens, which no plain network has. "
-            "tokens='free' leaves a network that can be merged."
+            'Patches attend to task tokens or prompts, which no plain network has: no merge. '
+            "A clock with tokens='free', or no prompts, leaves a network that can be merged."
         )
     if task is not None and task not in backbone.tasks:
         raise KeyError(f"The backbone has no task '{task}'. " + hint(task, backbone.tasks))

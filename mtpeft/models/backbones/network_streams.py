@@ -45,8 +45,9 @@ def check_streams(backbone: 'AdapterBackbone') -> None:
         return
     if backbone.token_stream is not None:
         raise ValueError(
-            "Tokens that go through the network belong to the shared stream, and streams='network' "
-            "has none. Use streams='stage' or tokens beside the network (tokens='free')."
+            'Tokens and prompts that go through the network belong to the shared stream, and '
+            "streams='network' has none. Use streams='stage', tokens beside the network "
+            "(tokens='free'), or no prompts."
         )
     if not backbone.lanes:
         raise ValueError(

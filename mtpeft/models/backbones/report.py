@@ -42,6 +42,8 @@ def backbone_components(backbone: 'AdapterBackbone') -> dict[str, list[str]]:
             component = 'unused'
         elif name.startswith('clock.heads.'):
             component = 'clock_net'
+        elif name.startswith('token_stream.prompts.'):
+            component = 'prompts'
         elif name.startswith(('clock.', 'token_stream.')):
             component = 'task_tokens'
         elif name in of_adapter:

@@ -63,6 +63,10 @@ class TokenStream(nn.Module):
             return self.family.join_prompts(x, tokens), None
         return x, tokens
 
+    def before(self, name: str, x: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The shared stream and the tokens as the block ``name`` takes them."""
+        return x, tokens
+
     def run(
         self,
         function: Callable[[Tensor], Any],

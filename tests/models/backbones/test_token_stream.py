@@ -7,6 +7,7 @@ import timm
 import torch
 from helpers.adapter_grid import stir
 from helpers.backbones import FIRST, MLP, TINY, wake
+from helpers.windows import block_by_windows
 from torch import nn
 
 from mtpeft.adapters import NotMergeableError
@@ -70,21 +71,6 @@ def test_free_tokens_leave_the_network_alone(family):
     assert model.clock.sites == [n for n, la in model.adapter_layers().items() if la.adapter.tasks]
 
 
-def attention_over_all(block, windows, tokens, bias, mask):
-    """Softmax attention of one window's patches and the tokens, written out for one window."""
-    attention = block.attn
-    z = torch.cat([tokens, windows], 0)
-    heads, width = attention.num_heads, z.shape[1] // attention.num_heads
-    qkv = nn.functional.linear(z, attention.qkv.weight, attention.qkv.bias)
-    q, k, v = qkv.view(len(z), 3, heads, width).unbind(1)
-    out, number = torch.zeros(len(z), heads, width), len(tokens)
-    for head in range(heads):
-        scores = q[:, head] @ k[:, head].T * width**-0.5
-        scores[number:, number:] += bias[head] + (0 if mask is None else mask)
-        out[:, head] = scores.softmax(-1) @ v[:, head]
-    return nn.functional.linear(out.flatten(1), attention.proj.weight, attention.proj.bias)
-
-
 @pytest.mark.parametrize('index', [0, 1], ids=['plain windows', 'shifted windows'])
 def test_tokens_meet_windows_as_written(index):
     """One block of timm's Swin against loops over windows: patches, and the tokens' next state."""
@@ -97,31 +83,7 @@ def test_tokens_meet_windows_as_written(index):
     assert any(block.shift_size) == bool(index)
     with torch.no_grad():
         out, after = stream.run(lambda x: family.run_block(block, x), block, x, tokens)
-        shift = block.shift_size[0]
-        normed = torch.roll(block.norm1(x), (-shift, -shift), (1, 2))
-        ids = torch.zeros(14, 21)
-        if shift:  # patches from different sides of the picture do not see each other
-            for number, (rows, cols) in enumerate(
-                (slice(a, b), slice(c, d))
-                for a, b in ((0, 7), (7, 14 - shift), (14 - shift, 14))
-                for c, d in ((0, 14), (14, 21 - shift), (21 - shift, 21))
-            ):
-                ids[rows, cols] = number
-        bias = block.attn._get_rel_pos_bias()[0]
-        attended, rows = torch.zeros_like(x), torch.zeros(2, 3, 8)
-        for b in range(2):
-            for i in range(2):
-                for j in range(3):
-                    place = slice(7 * i, 7 * i + 7), slice(7 * j, 7 * j + 7)
-                    window, own = normed[b][place].reshape(49, 8), ids[place].reshape(49)
-                    mask = -100.0 * (own[:, None] != own)
-                    y = attention_over_all(block, window, block.norm1(tokens[b]), bias, mask)
-                    attended[(b, *place)] = y[3:].view(7, 7, 8)
-                    rows[b] += y[:3] / 6
-        patches = x + torch.roll(attended, (shift, shift), (1, 2))
-        patches = patches + block.mlp(block.norm2(patches))
-        expected = tokens + rows
-        expected = expected + block.mlp(block.norm2(expected))
+        patches, expected = block_by_windows(block, x, tokens)
     torch.testing.assert_close(out, patches, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-5)
 
