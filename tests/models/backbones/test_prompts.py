@@ -240,6 +240,13 @@ def test_prompts_and_task_tokens_are_one_too_many():
                         clock=dict(tokens='prepend'))  # fmt: skip
 
 
+def test_streams_of_tasks_through_the_network_have_none():
+    plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['fc1'], lanes='task')]
+    with pytest.raises(ValueError, match="Tokens and prompts.*Use streams='stage'"):
+        AdapterBackbone(TINY['timm ViT'], prompts=dict(number=2), plugins=plugins, tasks=TASKS,
+                        streams='network')  # fmt: skip
+
+
 def test_a_network_that_needs_its_prompts_is_not_merged():
     with pytest.raises(NotMergeableError, match='no prompts'):
         prompted('timm ViT', False).merged_state_dict()
