@@ -6,18 +6,23 @@ from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.common import CommonModule, Site
 from mtpeft.adapters.ditask import DiTASK
 from mtpeft.adapters.dora import DoRA
+from mtpeft.adapters.hyperformer import HyperFormer
+from mtpeft.adapters.hypernetwork import HyperNetwork
 from mtpeft.adapters.inject import adapt_layer, inject
 from mtpeft.adapters.lanes import LaneBlock
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
+from mtpeft.adapters.polyhistor import Polyhistor
 from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
 from mtpeft.adapters.sine_awb import SineAWB
 from mtpeft.adapters.sine_lora import SineLoRA
+from mtpeft.adapters.vl_adapter import VLAdapter
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DiTASK', 'DoRA', 'LaneBlock', 'LoRA',
-    'LowRankAdapter', 'MTLoRA', 'NotMergeableError', 'SineAWB', 'SineLoRA', 'Site', 'adapt_layer',
-    'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
+    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DiTASK', 'DoRA', 'HyperFormer',
+    'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
+    'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'VLAdapter', 'adapt_layer', 'check_rank',
+    'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

@@ -86,11 +86,16 @@ class Adapter(nn.Module):
             # alone: the module is this adapter's, in its state dict and among its components
             self.own_common = common = self.make_common(cfg, self.tasks)
             site = common.add_site(layer)
-            parts = common.parameter_components().items()
-            own = {part: [f'own_common.{name}' for name in names] for part, names in parts}
-            self.base_parameters = {**self.base_parameters, **own}
         self._common = [common]  # in a list: the module of a backbone is not this one's
         self.site = common.add_site(layer) if site is None else site
+        self.name_own_common()
+
+    def name_own_common(self) -> None:
+        """Name the parameters of a module of its own, again where :meth:`join` was not the last."""
+        if hasattr(self, 'own_common'):
+            parts = self.own_common.parameter_components().items()
+            own = {part: [f'own_common.{name}' for name in names] for part, names in parts}
+            self.base_parameters = {**self.base_parameters, **own}
 
     @property
     def common(self) -> CommonModule:

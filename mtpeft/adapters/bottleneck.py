@@ -140,7 +140,8 @@ class BottleneckAdapter(Adapter):
         )
 
     def ranks(self) -> dict[str, int]:
-        return dict.fromkeys(('shared', *self.tasks), self.width)
+        shared = ('shared',) if self.shared_parameters else ()
+        return dict.fromkeys((*shared, *self.tasks), self.width)
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -111,6 +111,7 @@ def test_strategies_agree_in_value_and_gradient(cfg, kind):
     _, adapted, x = make(kind, cfg, TASKS)
     stir(adapted)
     freeze(adapted)
+    adapted, x = adapted.double(), x.double()
     results = {}
     for strategy in ('loop', 'fold', 'vmap'):
         adapted.zero_grad()

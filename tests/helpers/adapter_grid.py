@@ -32,8 +32,17 @@ VARIANTS = {
         dict(init='zero', cells=8, parts=2),
     ],
     'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
+    'HyperFormer': [
+        dict(width=3, embedding=4, hidden=24),
+        dict(width=3, embedding=4, hidden=24, bias=False, generators='layer'),
+    ],
     'LoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
     'MTLoRA': [dict(rank=3, task_rank=2, mode=mode) for mode in ('matrix', 'matrixv2', 'addition')],
+    'Polyhistor': [
+        dict(width=3, embedding=4, hidden=24, rank=2),
+        dict(width=3, embedding=4, hidden=24, rank=2, generators='width'),
+        dict(reduction=2, embedding=4, hidden=24, rank=2, lite=True),
+    ],
     'SineAWB': [
         dict(rank=3, task_rank=2),
         dict(rank=3, base='independent'),
@@ -44,6 +53,7 @@ VARIANTS = {
         dict(rank=3, task_rank=2, omega=3.0),
         dict(rank=3, omega=3.0, frozen_input='shared'),
     ],
+    'VLAdapter': [dict(width=3), dict(width=3, share='up', activation='relu')],
 }
 
 
@@ -72,5 +82,5 @@ def stir(module: nn.Module, std: float = 0.3, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if 'adapter.' in name:
+            if 'adapter.' in name or 'commons.' in name:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * std)
