@@ -53,7 +53,7 @@ VARIANTS = {
         dict(rank=3, task_rank=2, omega=3.0),
         dict(rank=3, omega=3.0, frozen_input='shared'),
     ],
-    'VLAdapter': [dict(width=3), dict(width=3, share='up', activation='relu')],
+    'VLAdapter': [dict(width=3), dict(width=3, share='up', bias=False)],
 }
 
 
