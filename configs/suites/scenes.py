@@ -26,6 +26,7 @@ entries = [
         ('sinewich', 'sinewich'),
         ('sinewich', 'sinewich-no-lcn'),
         ('sinewich', 'sinewich-no-lowpass'),
+        ('sinewich', 'sinewich-no-decoder-lowpass'),
         ('sinewich', 'sinewich-no-sine'),
         ('sinewich', 'sinewich-independent-base'),
         ('sinewich', 'sinewich-independent-decoder'),
