@@ -17,12 +17,13 @@ from mtpeft.adapters.polyhistor import Polyhistor
 from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
 from mtpeft.adapters.sine_awb import SineAWB
 from mtpeft.adapters.sine_lora import SineLoRA
+from mtpeft.adapters.tadformer import TADFormer
 from mtpeft.adapters.vl_adapter import VLAdapter
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
     'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DiTASK', 'DoRA', 'HyperFormer',
     'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
-    'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'VLAdapter', 'adapt_layer', 'check_rank',
-    'inject', 'low_rank_adapters', 'rank_pattern',
+    'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'TADFormer', 'VLAdapter', 'adapt_layer',
+    'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip

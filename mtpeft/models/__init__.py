@@ -1,6 +1,6 @@
 """Models: backbones, necks, heads, decoders, losses and what holds them together."""
 
-from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.models.backbones import AdapterBackbone, TADFormerBackbone
 from mtpeft.models.components import (
     decoder_components,
     effective_components,
@@ -29,6 +29,6 @@ __all__ = [
     'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
     'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
     'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
-    'ProjectionNeck', 'RescaleNeck', 'SharedBaseDecoder', 'TSPD', 'UncertaintyWeighting',
-    'decoder_components', 'effective_components', 'parameter_components',
+    'ProjectionNeck', 'RescaleNeck', 'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD',
+    'UncertaintyWeighting', 'decoder_components', 'effective_components', 'parameter_components',
 ]  # fmt: skip

@@ -10,6 +10,7 @@ TASKS = ('semseg', 'depth', 'normals')
 
 LAYERS = {
     'linear': (lambda: nn.Linear(12, 10), (2, 5, 12)),
+    'linear on a map': (lambda: nn.Linear(12, 10), (2, 5, 4, 12)),
     'linear without bias': (lambda: nn.Linear(12, 10, bias=False), (3, 12)),
     'conv 1x1': (lambda: nn.Conv2d(6, 8, 1), (2, 6, 5, 4)),
     'conv 3x3 stride 2': (lambda: nn.Conv2d(6, 8, 3, stride=2, padding=1), (2, 6, 9, 8)),
@@ -53,6 +54,7 @@ VARIANTS = {
         dict(rank=3, task_rank=2, omega=3.0),
         dict(rank=3, omega=3.0, frozen_input='shared'),
     ],
+    'TADFormer': [dict(rank=3, filter=kind) for kind in ('dynamic', 'static', 'none')],
     'VLAdapter': [dict(width=3), dict(width=3, share='up', bias=False)],
 }
 

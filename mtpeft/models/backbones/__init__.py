@@ -3,5 +3,9 @@
 from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
 from mtpeft.models.backbones.families import FAMILIES, Family, Stage, family_of
 from mtpeft.models.backbones.pretrained import PretrainedWeightsError
+from mtpeft.models.backbones.tadformer import TADFormerBackbone
 
-__all__ = ['FAMILIES', 'AdapterBackbone', 'Family', 'PretrainedWeightsError', 'Stage', 'family_of']
+__all__ = [
+    'FAMILIES', 'AdapterBackbone', 'Family', 'PretrainedWeightsError', 'Stage', 'TADFormerBackbone',
+    'family_of',
+]  # fmt: skip

@@ -24,6 +24,7 @@ from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.prompts import make_token_stream
 from mtpeft.models.backbones.report import adapter_table, backbone_components
+from mtpeft.models.backbones.token_stream import TokenStream
 from mtpeft.registry import MODELS
 from mtpeft.utils.suggest import hint
 
@@ -127,11 +128,12 @@ class AdapterBackbone(BaseModule):
         self.weights = 'random'
         self.network = build_network(backbone)
         self.family = family_of(self.network)
+        self._check_family()
         self._set_trainable(train_also)
         self.clock = make_clock(clock, plugins, self.tasks, self.family)
         self.commons = make_commons(plugins, self.tasks)
         self.adapted = inject_adapters(self, plugins)
-        self.token_stream = make_token_stream(self.network, self.family, self.clock, prompts)
+        self.token_stream = self._make_token_stream(prompts)
         self.lanes = self._make_lanes(strategy)
         check_streams(self)
         stages = self.family.stages
@@ -143,6 +145,12 @@ class AdapterBackbone(BaseModule):
             print_log(adapter_table(self), logger='current')
 
     # -- construction --------------------------------------------------------------------------
+
+    def _check_family(self) -> None:
+        """Subclasses that cannot do with every family refuse here."""
+
+    def _make_token_stream(self, prompts: Mapping | None) -> TokenStream | None:
+        return make_token_stream(self.network, self.family, self.clock, prompts)
 
     def _set_trainable(self, train_also: Sequence[str]) -> None:
         self.network.requires_grad_(False)

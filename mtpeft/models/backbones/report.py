@@ -42,10 +42,10 @@ def backbone_components(backbone: 'AdapterBackbone') -> dict[str, list[str]]:
             component = 'unused'
         elif name.startswith('clock.heads.'):
             component = 'clock_net'
-        elif name.startswith('token_stream.prompts.'):
-            component = 'prompts'
-        elif name.startswith(('clock.', 'token_stream.')):
+        elif name.startswith('clock.'):
             component = 'task_tokens'
+        elif name.startswith('token_stream.'):
+            component = backbone.token_stream.component(name.removeprefix('token_stream.'))
         elif name in of_adapter:
             component = of_adapter[name]
         else:

@@ -89,10 +89,16 @@ class TokenStream(nn.Module):
         attention = self.family.attention(block)
         with attention.attending(self.family.normed_prompts(block, tokens), len(x) * copies):
             out = function(x)
-        if not last:
-            tokens = self.family.next_prompts(block, tokens, attention.rows)
-        attention.rows = None
-        return out, tokens
+        rows, attention.rows = attention.rows, None
+        return out, self.leave(block, tokens, rows, last)
+
+    def leave(self, block: nn.Module, tokens: Tensor, rows: Tensor, last: bool) -> Tensor:
+        """The tokens after a block, of what its attention made of them."""
+        return tokens if last else self.family.next_prompts(block, tokens, rows)
+
+    def component(self, name: str) -> str:
+        """The component of the reports that a parameter of this module belongs to."""
+        return 'prompts' if name.startswith('prompts.') else 'task_tokens'
 
     def enter(self, stage: int, tokens: Tensor | None) -> Tensor | None:
         """The tokens at the width of a stage."""

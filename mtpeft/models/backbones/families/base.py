@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtpeft.models.backbones.families.swin_parts import SwinParts
+
 #: Groups of parameters that every network has, beside those of its family.
 COMMON_GROUPS = {'biases': r'(?:.*[._])?bias'}
 
@@ -59,6 +61,7 @@ class Family:
             a map in the order of the picture, ``None`` where there are none.
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
             each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
+        parts: The steps of a block one by one, ``None`` for blocks that are run as a whole.
         prefix_tokens: Tokens before the patches, in the current pass.
     """
 
@@ -73,6 +76,7 @@ class Family:
     may_be_absent: tuple[str, ...] = ()
     on_map: str | None = None
     prompts: str | None = None
+    parts: type[SwinParts] | None = None
     prefix_tokens = 0
 
     def __init__(self, network: nn.Module) -> None:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
 from mtpeft.models.backbones.families.prompted_swin import PromptedMMSegAttention
+from mtpeft.models.backbones.families.swin_parts import MMSegSwinParts
 
 
 class MMSegSwin(Family):
@@ -34,6 +35,7 @@ class MMSegSwin(Family):
 
     on_map = r'ffn\.layers\.(0\.0|1)'
     prompts = 'windows'
+    parts = MMSegSwinParts
     # norms of the un-merged outputs; classification weights have none of them
     may_be_absent = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
 

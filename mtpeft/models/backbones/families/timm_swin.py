@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
 from mtpeft.models.backbones.families.prompted_swin import PromptedTimmAttention
+from mtpeft.models.backbones.families.swin_parts import TimmSwinParts
 
 
 class TimmSwin(Family):
@@ -32,6 +33,7 @@ class TimmSwin(Family):
     unread = ('norm.', 'head.')
     on_map = r'mlp\.fc[12]'
     prompts = 'windows'
+    parts = TimmSwinParts
 
     timm_modules = ('timm.models.swin_transformer',)
     # any picture size is taken, and windows keep their size

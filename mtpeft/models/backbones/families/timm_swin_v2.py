@@ -20,6 +20,7 @@ class TimmSwinV2(TimmSwin):
     }
     modified_in_place = r'attn\.qkv'
     prompts = None  # its attention normalises queries and keys: not what tokens were tried with
+    parts = None
     timm_modules = ('timm.models.swin_transformer_v2',)
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,0 +1,177 @@
+"""TADFormer's layer: a filter between the factors that all tasks share (arXiv 2501.04293)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtpeft.adapters.base import NotMergeableError
+from mtpeft.adapters.dtf import DynamicTaskFilter, depthwise
+from mtpeft.adapters.lora import LoRA
+from mtpeft.adapters.ranks import SHARED
+from mtpeft.registry import ADAPTERS
+from mtpeft.utils.suggest import hint
+
+FILTERS = ('dynamic', 'static', 'none')
+
+
+class Passed(NamedTuple):
+    """What the shared stream's pass leaves for the lanes.
+
+    Attributes:
+        frozen: ``W0 x + b`` of the shared input.
+        dropped: The shared input as the low-rank path saw it.
+    """
+
+    frozen: Tensor
+    dropped: Tensor
+
+
+@ADAPTERS.register_module()
+class TADFormer(LoRA):
+    r"""One pair A, B for all tasks; on a lane a task filter between them (arXiv 2501.04293).
+
+    With x the shared stream's input and x_t a task's:
+
+    .. math:: y = W_0 x + b + s B A\,\mathrm{drop}(x), \qquad
+              y_t = W_0 x + b + s B\,\mathrm{DTF}(A x_t)
+
+    DTF is a :class:`~mtpeft.adapters.dtf.DynamicTaskFilter`, one a layer for all tasks: what
+    differs between tasks is their input. It convolves, so a lane's input is a map,
+    ``(..., H, W, in)`` for a Linear layer; :class:`~mtpeft.models.backbones.TADFormerBackbone`
+    gives each layer of a Swin its own. A layer without lanes is a LoRA.
+
+    A kernel of the dynamic filter is made of all components of A x_t, so none can be drawn or
+    pruned by itself: layers with a filter have no rank group, the others have LoRA's.
+
+    Args:
+        layer: The layer to adapt.
+        tasks: Names of the task lanes.
+        rank: Rank r.
+        scale: s, multiplied directly.
+        dropout: Dropout on the low-rank input of the shared stream.
+        filter: ``'dynamic'``: DTF. ``'static'``: a depthwise 3 x 3 convolution with bias for each
+            task, as in the released code. ``'none'``: y_t = W0 x + b + s B A x_t.
+
+    Raises:
+        ValueError: an unknown filter, a rank that does not fit, or (when a lane runs) an input
+            that is no map.
+
+    Example:
+        >>> adapter = TADFormer(nn.Linear(8, 6), tasks=['semseg', 'depth'], rank=2)
+        >>> [name for name, _ in adapter.named_parameters()]
+        ['A', 'B', 'filter.weight', 'filter.bias', 'filter.std', 'filter.mean']
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        tasks: Sequence[str] = (),
+        rank: int = 16,
+        scale: float = 4.0,
+        dropout: float = 0.05,
+        filter: str = 'dynamic',
+    ) -> None:
+        if filter not in FILTERS:
+            raise ValueError(f"filter='{filter}' is unknown. " + hint(str(filter), FILTERS))
+        self.kind = filter if tasks else 'none'
+        super().__init__(layer, tasks, rank, scale=scale, dropout=dropout, frozen_input='shared')
+
+    def _make_lanes(self, layer: nn.Module) -> None:
+        count, weight = len(self.tasks), layer.weight
+        if self.kind == 'dynamic':
+            self.filter = DynamicTaskFilter(self.rank)
+            names = [f'filter.{name}' for name, _ in self.filter.named_parameters()]
+            self.base_parameters = {'task_filter': names}
+        elif self.kind == 'static':
+            self.task_kernel = nn.Parameter(weight.new_empty(count, self.rank, 3, 3))
+            self.task_bias = nn.Parameter(weight.new_empty(count, self.rank))
+            self.task_parameters = {'task_filter': ['task_kernel', 'task_bias']}
+        if self.kind != 'none':
+            del self.groups[SHARED]
+
+    def reset_parameters(self) -> None:
+        """LoRA's start; the static filter as torch's convolution, uniform in +-1/3."""
+        super().reset_parameters()
+        if self.kind == 'static':
+            for parameter in (self.task_kernel, self.task_bias):
+                nn.init.uniform_(parameter, -1 / 3, 1 / 3)
+
+    @property
+    def lane_reads_shared_output(self) -> bool:
+        # lanes pass the very A and B of the shared path
+        return bool(self.tasks)
+
+    def ranks(self) -> dict[str, int]:
+        return super().ranks() or {SHARED: self.rank}
+
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
+        # vmap wants something with a task axis, also where no lane has parameters of its own
+        index = torch.arange(len(self.tasks), device=layer.weight.device)
+        return {'index': index, **self.lane_parameters()}
+
+    def _factors(self) -> list[Tensor]:
+        group = self.groups.get(SHARED)
+        return [self.A, self.B] if group is None else list(group.effective().values())
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Passed]:
+        frozen, dropped = layer.frozen(x), self.dropout(x)
+        out = frozen + self.scale * layer.low_rank(dropped, *self._factors())
+        return out, Passed(frozen, dropped)
+
+    def lane(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Passed
+    ) -> Tensor:
+        return memory.frozen + self.scale * self._filtered(layer, x, params)
+
+    def all_lanes(self, layer: nn.Linear, x: Tensor, frozen: Tensor) -> Tensor:
+        """The lanes of all tasks at once.
+
+        Args:
+            layer: The adapted Linear layer.
+            x: Every task's map ``(T, B, H, W, in)``.
+            frozen: The shared stream's frozen output ``(B, H, W, out)``.
+
+        Returns:
+            ``(T, B, H, W, out)``.
+        """
+        params = {name: value[:, None] for name, value in self.lane_parameters().items()}
+        return frozen + self.scale * self._filtered(layer, x, params)
+
+    def _filtered(self, layer: nn.Module, x: Tensor, params: dict[str, Tensor]) -> Tensor:
+        a, b = self._factors()
+        if self.kind == 'none':
+            return layer.low_rank(x, a, b)
+        if x.ndim < 4:
+            raise ValueError(
+                f"filter='{self.kind}' convolves and needs a map: expected (..., H, W, C), got "
+                f"{tuple(x.shape)}. type='TADFormerBackbone' gives every layer of a Swin its map; "
+                "filter='none' needs none."
+            )
+        z = layer.convolve(x, a)
+        if isinstance(layer, nn.Conv2d):
+            return F.conv2d(self._filter(z, params), b[:, :, None, None])
+        return F.linear(self._filter(z.movedim(-1, -3), params).movedim(-3, -1), b)
+
+    def _filter(self, z: Tensor, params: dict[str, Tensor]) -> Tensor:
+        if self.kind == 'dynamic':
+            return self.filter(z)
+        out = depthwise(z, params['task_kernel'].to(z.dtype))
+        return out + params['task_bias'].to(z.dtype)[..., None, None]
+
+    def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
+        if task is not None:
+            raise NotMergeableError(
+                f"The lane of '{task}' passes the shared stream's input through the frozen weight, "
+                'and its own through a filter; only the shared path can be merged.'
+            )
+        group = self.groups.get(SHARED)
+        a, b = (self.A, self.B) if group is None else self.factors()
+        return self.scale * torch.tensordot(b, a, dims=1)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (f', filter={self.kind!r}' if self.tasks else '')

@@ -1,0 +1,137 @@
+"""The steps of a Swin block one by one, of timm and of mmseg."""
+
+import math
+
+import torch
+from timm.models.swin_transformer import window_reverse
+from torch import Tensor, nn
+
+
+class SwinParts:
+    """What a block of a Swin consists of, for methods that let streams pass it in their own way.
+
+    Args:
+        block: The block.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The Linear layers by role: qkv, proj, fc1, fc2."""
+        raise NotImplementedError
+
+    @property
+    def heads(self) -> int:
+        """Attention heads."""
+        raise NotImplementedError
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Sides of a window."""
+        raise NotImplementedError
+
+    @property
+    def shift(self) -> int:
+        """How far windows are shifted for the map of the current pass."""
+        raise NotImplementedError
+
+    def rejoin(self, windows: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps ``(B, H, W, C)`` of windows ``(B nW, area, C)``, without shift and padding."""
+        height, width = (math.ceil(n / w) * w for n, w in zip(size, self.window, strict=True))
+        x = window_reverse(windows.unflatten(1, self.window), self.window, height, width)
+        return self._undo(x, size)
+
+    def _undo(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        raise NotImplementedError
+
+    def attention_end(self, x: Tensor) -> Tensor:
+        """From proj's output to the residual: dropout and stochastic depth."""
+        raise NotImplementedError
+
+    def norm2(self, x: Tensor) -> Tensor:
+        """The norm before the MLP."""
+        return self.block.norm2(x)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """From fc1's output to fc2's input."""
+        raise NotImplementedError
+
+    def mlp_end(self, x: Tensor) -> Tensor:
+        """From fc2's output to the residual."""
+        raise NotImplementedError
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """The MLP with its norm, up to the residual: of ``(..., C)``, shared parameters."""
+        layers = self.layers
+        return self.mlp_end(layers['fc2'](self.hidden(layers['fc1'](self.norm2(x)))))
+
+
+class TimmSwinParts(SwinParts):
+    """A block of timm: windows are cut of the shifted, then padded map."""
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        attention, mlp = self.block.attn, self.block.mlp
+        return dict(qkv=attention.qkv, proj=attention.proj, fc1=mlp.fc1, fc2=mlp.fc2)
+
+    @property
+    def heads(self) -> int:
+        return self.block.attn.num_heads
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return tuple(self.block.window_size)
+
+    @property
+    def shift(self) -> int:
+        return self.block.shift_size[0]
+
+    def _undo(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        x = x[:, : size[0], : size[1]]
+        return torch.roll(x, self.block.shift_size, (1, 2)) if self.shift else x
+
+    def attention_end(self, x: Tensor) -> Tensor:
+        return self.block.drop_path1(self.block.attn.proj_drop(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.block.mlp.drop1(self.block.mlp.act(x))
+
+    def mlp_end(self, x: Tensor) -> Tensor:
+        return self.block.drop_path2(self.block.mlp.drop2(x))
+
+
+class MMSegSwinParts(SwinParts):
+    """A block of mmseg: windows are cut of the padded, then shifted map."""
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        attention, mlp = self.block.attn.w_msa, self.block.ffn.layers
+        return dict(qkv=attention.qkv, proj=attention.proj, fc1=mlp[0][0], fc2=mlp[1])
+
+    @property
+    def heads(self) -> int:
+        return self.block.attn.w_msa.num_heads
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return tuple(self.block.attn.w_msa.window_size)
+
+    @property
+    def shift(self) -> int:
+        return self.block.attn.shift_size
+
+    def _undo(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        x = torch.roll(x, (self.shift, self.shift), (1, 2)) if self.shift else x
+        return x[:, : size[0], : size[1]]
+
+    def attention_end(self, x: Tensor) -> Tensor:
+        return self.block.attn.drop(self.block.attn.w_msa.proj_drop(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        layer = self.block.ffn.layers[0]
+        return layer[2](layer[1](x))
+
+    def mlp_end(self, x: Tensor) -> Tensor:
+        return self.block.ffn.dropout_layer(self.block.ffn.layers[2](x))
