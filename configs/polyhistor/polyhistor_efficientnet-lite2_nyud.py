@@ -1,0 +1,21 @@
+_base_ = [
+    '../_base_/models/efficientnet-lite2.py',
+    '../_base_/datasets/nyud_mt_small.py',
+    '../_base_/schedules/nyud_short.py',
+    '../_base_/default_runtime.py',
+]
+
+# Adapters from decomposed hypernetworks; every task runs the whole network.
+model = dict(
+    tasks={{_base_.tasks}},
+    backbone=dict(
+        plugins=[
+            dict(
+                cfg=dict(type='Polyhistor', reduction=8, rank=4, embedding=32, hidden=64),
+                targets=['project'],
+                lanes='task',
+            )
+        ],
+        streams='network',
+    ),
+)
