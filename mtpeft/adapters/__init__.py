@@ -4,6 +4,7 @@ from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
 from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.common import CommonModule, Site
+from mtpeft.adapters.compacter import Compacter
 from mtpeft.adapters.ditask import DiTASK
 from mtpeft.adapters.dora import DoRA
 from mtpeft.adapters.hyperformer import HyperFormer
@@ -22,7 +23,7 @@ from mtpeft.adapters.vl_adapter import VLAdapter
 
 __all__ = [
     'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'DiTASK', 'DoRA', 'HyperFormer',
+    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK', 'DoRA', 'HyperFormer',
     'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
     'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'TADFormer', 'VLAdapter', 'adapt_layer',
     'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',

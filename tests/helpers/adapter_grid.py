@@ -32,6 +32,10 @@ VARIANTS = {
         dict(init='zero', cells=8, warp='value'),
         dict(init='zero', cells=8, parts=2),
     ],
+    'Compacter': [
+        dict(n=2, width=4),
+        dict(n=2, width=2, rank=2, activation='silu', bias=False),
+    ],
     'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
     'HyperFormer': [
         dict(width=3, embedding=4, hidden=24),
