@@ -23,6 +23,7 @@ TASKS = ('semseg', 'sal', 'depth')
 LABELLED = (TASKS, ('sal', 'depth'), ('semseg',), ('sal',))
 STEPS = 5
 MTLORA = dict(type='MTLoRA', rank=2, task_rank=1, dropout=0.0)
+TADFORMER = dict(type='TADFormer', rank=2, dropout=0.0)
 METHODS = dict(
     mtlora=dict(
         plugins=[
@@ -40,6 +41,15 @@ METHODS = dict(
         clock=dict(tokens='prepend', channels=TINY['timm Swin']['embed_dim']),
         decoder=dict(type='SharedBaseDecoder', channels=8),
     ),
+    # prompts and gates; prompt norms of all blocks but the last of a stage are unused
+    tadformer=dict(
+        type='TADFormerBackbone',
+        plugins=[
+            dict(cfg=TADFORMER, targets=['qkv']),
+            dict(cfg=TADFORMER, targets=['proj', 'fc1', 'fc2'], lanes='task'),
+        ],
+        decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)),
+    ),
 )
 
 
@@ -52,12 +62,12 @@ def model(method):
         dict(
             type='MultiTaskModel',
             tasks=TASKS,
-            backbone=dict(
-                type='AdapterBackbone',
-                backbone=backbone,
+            backbone={
+                'type': 'AdapterBackbone',
+                'backbone': backbone,
+                'train_also': ['block_norms', 'relative_position_bias_table', 'reduction'],
                 **method,
-                train_also=['block_norms', 'relative_position_bias_table', 'reduction'],
-            ),
+            },
             necks=[dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4))],
             decoder=decoder,
         )

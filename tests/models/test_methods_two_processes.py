@@ -11,7 +11,7 @@ WORKER = Path(__file__).parents[1] / 'data/method_ddp_worker.py'
 sys.path.insert(0, str(WORKER.parent))
 
 
-@pytest.mark.parametrize('method', ['mtlora', 'sinewich'])
+@pytest.mark.parametrize('method', ['mtlora', 'sinewich', 'tadformer'])
 def test_five_steps_equal_those_of_one_process(tmp_path, method):
     import method_ddp_worker as worker
 
