@@ -131,3 +131,12 @@ def test_autocast_and_half_precision_are_computed_in_float32():
     half = cpab_displacement(x.bfloat16(), theta.bfloat16())
     same = cpab_displacement(x.bfloat16().float(), theta.bfloat16().float())
     assert half.dtype == torch.float32 and torch.equal(half, same)
+
+
+@pytest.mark.parametrize(('cells', 'shift'), [(64, 0.007), (4, 0.11)])
+def test_uniform_start_moves_points_by_a_small_part_of_the_interval(cells, shift):
+    """What docs/methods/ditask.md says of theta's start."""
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.rand(4000, cells - 1, generator=generator, dtype=torch.float64) * 2 - 1
+    moved = cpab_displacement(X, theta / (cells - 1) ** 0.5).abs().amax(-1).mean()
+    assert float(moved) == pytest.approx(shift, rel=0.05)
