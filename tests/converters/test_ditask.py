@@ -9,11 +9,13 @@ import pytest
 import torch
 from helpers.ditask_tiny import MODEL, PLUGINS, TASKS
 from mmengine.config import Config
+from safetensors.torch import load_file
 
 from mtpeft.converters import ditask_to_mtpeft
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
+STAGE0 = ROOT / 'tests/data/ditask_stage0.safetensors'
 GOLDEN = Path(os.environ.get('MTPEFT_GOLDEN', ROOT / 'data/golden'))
 NORM = 'backbone.network.norm.'  # a final norm, which no level passes
 TOLERANCE = {torch.float64: 3e-6, torch.float32: 1e-4}  # the values are stored in single
@@ -32,6 +34,18 @@ def tokens(level):
 
 def close(ours, theirs, dtype):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('dtype', TOLERANCE, ids=str)
+def test_first_stage_equals_the_released_layer(dtype):
+    data = load_file(STAGE0)
+    weights = {k.removeprefix('weights/'): v for k, v in data.items() if k.startswith('weights/')}
+    model = MODELS.build(MODEL).to(dtype).eval()
+    assert not model.load_state_dict(ditask_to_mtpeft(weights), strict=False).unexpected_keys
+    with torch.no_grad():
+        levels = model.backbone(data['image'].to(dtype))
+    for task in TASKS:
+        close(tokens(levels[task][0]), data[f'features/{task}'], dtype)
 
 
 @pytest.fixture(scope='module')
