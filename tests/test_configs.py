@@ -54,7 +54,9 @@ def batch(model, size=64):
 def test_every_folder_has_configs():
     folders = {Path(f).name for f in FOLDERS}
     methods = {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora', 'faar'}
-    assert methods | {'sinewich', 'union'} <= folders
+    single = {'sine-lora', 'bitfit', 'vpt', 'adapter', 'compacter'}
+    several = {'tadformer', 'ditask', 'vl-adapter', 'hyperformer', 'polyhistor'}
+    assert methods | {'sinewich', 'union'} | single | several <= folders
 
 
 @pytest.mark.parametrize('suite', ['nyud', 'pascal', 'scenes'])

@@ -37,6 +37,16 @@ entries = (
             ('sinewich', 'sinewich-independent-base'),
             ('sinewich', 'sinewich-independent-decoder'),
             ('union', 'union'),
+            ('ditask', 'ditask'),
+            ('sine-lora', 'sine-lora'),
+            ('bitfit', 'bitfit'),
+            ('adapter', 'adapter'),
+            ('compacter', 'compacter'),
+            ('vl-adapter', 'vl-adapter'),
+            ('vl-adapter', 'vl-adapter-half'),
+            ('hyperformer', 'hyperformer'),
+            ('polyhistor', 'polyhistor'),
+            ('polyhistor', 'polyhistor-lite'),
         )
     ]
     + [
