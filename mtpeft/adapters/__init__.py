@@ -1,5 +1,6 @@
 """Adapters: one file a method, swapped into a frozen network by pattern."""
 
+from mtpeft.adapters.adalora import AdaLoRA
 from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
 from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.clock_net import ClockNet
@@ -22,7 +23,7 @@ from mtpeft.adapters.tadformer import TADFormer
 from mtpeft.adapters.vl_adapter import VLAdapter
 
 __all__ = [
-    'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
+    'AdaLoRA', 'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
     'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK', 'DoRA', 'HyperFormer',
     'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
     'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'TADFormer', 'VLAdapter', 'adapt_layer',

@@ -92,7 +92,8 @@ class FormedOnce(nn.Module):
         """
         if self.training or torch.is_grad_enabled():
             return make()
-        sources = list(sources)
+        gates = [group.gate for group in getattr(self, 'groups', {}).values()]
+        sources = [*sources, *(gate for gate in gates if gate is not None)]
         state = also, [p._version for p in sources]
         kept = (self._formed or {}).get(name)
         same = kept is not None and len(kept[0]) == len(sources)

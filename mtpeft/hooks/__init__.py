@@ -1,5 +1,7 @@
 """Hooks of MMEngine's Runner."""
 
+from mtpeft.hooks.adalora import AdaLoRAHook
+from mtpeft.hooks.autolora import AutoLoRAHook
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.dylora import DyLoRAHook
@@ -16,7 +18,7 @@ from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
-    'AdapterCheckpointHook', 'CheckpointGuardHook', 'DyLoRAHook',
+    'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DyLoRAHook',
     'FrequencyHook', 'PDRSHook', 'PDRSPlusHook', 'PredictionGridHook', 'RankAllocatorHook',
     'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook', 'SavePredictionsHook',
     'SummaryHook', 'SyncNormStatsHook',

@@ -182,8 +182,9 @@ def test_ranks_that_do_not_fit_are_refused(cfg):
     layer, _ = make('linear', cfg)
     before = {k: v.clone() for k, v in layer.state_dict().items()}
     more, _ = make('linear', cfg, rank=6, task_rank=5)
-    first = 'base_A' if 'base' in layer.adapter.groups else 'task_A.depth'
-    last = first.replace('_A', '_B')
+    group = layer.adapter.groups.get('base') or layer.adapter.groups['task']
+    ending = '.depth' if group.stacked else ''
+    first, last = (f'{name}{ending}' for name in list(group.factors)[:2])
     with pytest.raises(RuntimeError, match=rf'{first}: .*from 1 to 3.*got {first} \(5'):
         layer.load_state_dict(more.state_dict())
     odd = {**before, f'adapter.{first}': before[f'adapter.{first}'][:1]}
@@ -199,9 +200,51 @@ def test_counts_of_what_is_pruned(cfg):
     assert pruned_parameters(model) == 0
     prune(layer, [1] * 4)
     streams = [(g, s) for g in groups(layer) for s in g.streams]
-    # in 12, out 10: a component has 22 numbers, and one between A and B where there is a W
+    # in 12, out 10: a component has 22 numbers, and one between A and B where there is one
     sizes = [22 + (len(group.factors) == 3) for group, _ in streams]
     expected = sum(n * (group.rank - 1) for n, (group, _) in zip(sizes, streams, strict=True))
     assert pruned_parameters(model) == expected
     assert rank_pattern(model)['fc'] == {stream: 1 for _, stream in streams}
     assert list(low_rank_adapters(model)) == ['fc']
+
+
+@kinds
+def test_gates_weight_components_and_get_their_gradient(cfg, kind):
+    """As components that are multiplied by hand, in training and evaluation; also where merged."""
+    layer, x = make(kind, cfg)
+    other = copy.deepcopy(layer)
+    generator = torch.Generator().manual_seed(3)
+    for group, by_hand in zip(groups(layer), groups(other), strict=True):
+        shape = len(group.streams), group.rank
+        group.gate = torch.rand(shape, generator=generator).requires_grad_()
+        by_hand.multiply(group.gate.detach(), by_hand.parameters[by_hand.last].data)
+    for mode in (True, False):
+        found, wanted = run(layer.train(mode), x), run(other.train(mode), x)
+        torch.testing.assert_close(found[:2], wanted[:2])
+    for group, by_hand in zip(groups(layer), groups(other), strict=True):
+        assert group.gate.grad.abs().min() > 0
+        for stream in group.streams:
+            for one, two in zip(group.stream_factors(stream).values(),
+                                by_hand.stream_factors(stream).values(), strict=True):  # fmt: skip
+                torch.testing.assert_close(one, two)
+    if cfg['type'] == 'DoRA' and cfg.get('detach_norm', True):
+        return  # its gradient is not that of its loss, by its own rule
+    # finite differences along one gate of each group
+    block = LaneBlock(Block(layer.eval()), TASKS, lambda block, x: block(x))
+
+    @torch.no_grad()
+    def loss():
+        shared, lanes = block(x)
+        return (shared.double().square().mean() + lanes.double().pow(3).mean()).item()
+
+    for group in groups(layer):
+        # two passes were taken
+        gradient, values = group.gate.grad[-1, 0].item() / 2, []
+        for step in (1e-2, -1e-2):
+            with torch.no_grad():
+                group.gate[-1, 0] += step
+            values.append(loss())
+            with torch.no_grad():
+                group.gate[-1, 0] -= step
+        slope = (values[0] - values[1]) / 2e-2
+        assert slope == pytest.approx(gradient, rel=2e-2, abs=1e-4)

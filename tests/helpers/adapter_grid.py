@@ -23,6 +23,7 @@ LAYERS = {
 
 # Options that make a method small; a method that is not listed runs with its defaults.
 VARIANTS = {
+    'AdaLoRA': [dict(rank=3, task_rank=2), dict(rank=3, frozen_input='shared')],
     'BottleneckAdapter': [
         dict(width=3),
         dict(reduction=2, activation='relu', bias=False, scale=0.5),
