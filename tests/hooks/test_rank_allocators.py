@@ -34,7 +34,7 @@ def config(base, allocator, adapter, **options):
     adapter = {**adapter, 'rank': 4, 'task_rank': 3}
     plugins = [dict(cfg=adapter, targets=['fc1', 'fc2'], lanes='task')]
     cfg = tiny(base, model__backbone__plugins=plugins, train_cfg__max_epochs=2,
-               train_cfg__val_interval=2, default_hooks__checkpoint__max_keep_ckpts=3,
+               train_cfg__val_begin=9, default_hooks__checkpoint__max_keep_ckpts=3,
                param_scheduler=[], default_hooks__rank=allocator, **options)  # fmt: skip
     cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.1))
     return cfg
@@ -92,10 +92,11 @@ def test_a_run_shrinks_resumes_bit_for_bit_and_is_reported(base, tmp_path, capsy
         wanted, found = averaged.eval()(picture), fresh.eval()(picture)
     for task, value in wanted.items():
         torch.testing.assert_close(found[task], value, rtol=1e-5, atol=1e-6)
-    call_tool('tools/analysis_tools/rank_report.py', whole.work_dir, '--out', tmp_path / 'r.png')
-    said = capsys.readouterr().out
-    assert f'Shrunk {len(history) - 1} times up to' in said
-    assert (tmp_path / 'r.png').read_bytes().startswith(b'\x89PNG')
+    if adapter is ADAPTED[0]:
+        out = tmp_path / 'ranks.png'
+        call_tool('tools/analysis_tools/rank_report.py', whole.work_dir, '--out', out)
+        assert f'Shrunk {len(history) - 1} times up to' in capsys.readouterr().out
+        assert out.read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.mark.parametrize('name', ALLOCATORS)
