@@ -4,15 +4,13 @@ import copy
 
 import pytest
 import torch
-from helpers.adapter_grid import LAYERS, TASKS, label, methods, stir
+from helpers.adapter_grid import LAYERS, TASKS, label, low_rank_methods, stir
 from torch import nn
 
-from mtpeft.adapters import LaneBlock, LowRankAdapter, adapt_layer, low_rank_adapters, rank_pattern
+from mtpeft.adapters import LaneBlock, adapt_layer, low_rank_adapters, rank_pattern
 from mtpeft.adapters.ranks import compact, pruned_parameters
-from mtpeft.registry import ADAPTERS
 
-LOW_RANK = [c for c in methods() if issubclass(ADAPTERS.get(c['type']), LowRankAdapter)]
-pytestmark = pytest.mark.parametrize('cfg', LOW_RANK, ids=label)
+pytestmark = pytest.mark.parametrize('cfg', low_rank_methods(), ids=label)
 kinds = pytest.mark.parametrize('kind', ['linear', 'conv 3x3 stride 2', 'conv same'])
 
 

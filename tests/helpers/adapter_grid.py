@@ -4,6 +4,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
+from mtpeft.adapters import LowRankAdapter
 from mtpeft.registry import ADAPTERS
 
 TASKS = ('semseg', 'depth', 'normals')
@@ -71,6 +72,19 @@ def methods() -> list[dict]:
         for name in sorted(_registered())
         for options in VARIANTS.get(name, [{}])
     ]
+
+
+def low_rank_methods() -> list[dict]:
+    """Configs of the adapters whose lanes have components that can be pruned."""
+    return [cfg for cfg in methods() if _has_components(cfg)]
+
+
+def _has_components(cfg: dict) -> bool:
+    adapter = ADAPTERS.get(cfg['type'])
+    if not issubclass(adapter, LowRankAdapter):
+        return False
+    options = {key: value for key, value in cfg.items() if key != 'type'}
+    return bool(set(adapter(nn.Linear(12, 10), TASKS, **options).groups) - {'shared'})
 
 
 def _registered() -> list[str]:

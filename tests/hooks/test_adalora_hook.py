@@ -130,15 +130,17 @@ def test_components_outside_the_budget_are_zero_and_may_come_back(base, tmp_path
 
 
 @pytest.mark.parametrize('penalty', ['norm', 'squared'])
-@pytest.mark.parametrize('counts', [1, 2])
-def test_the_penalty_is_added_to_the_gradient(base, tmp_path, penalty, counts):
+@pytest.mark.parametrize('counts, wrapper', [
+    (1, 'OptimWrapper'), (2, 'OptimWrapper'), (1, 'AutocastOptimWrapper'),
+])  # fmt: skip
+def test_the_penalty_is_added_to_the_gradient(base, tmp_path, penalty, counts, wrapper):
     """The same first step with and without: gradients differ by that of a plain reference."""
     common = dict(t_initial=11, t_final=0, target_rank=2)
 
     def first(name, coefficient):
         hook = dict(common, orthogonality=coefficient, penalty=penalty)
         _, spy = spied(base, tmp_path / name, hook=hook,
-                       optim_wrapper__clip_grad=None,
+                       optim_wrapper__clip_grad=None, optim_wrapper__type=wrapper,
                        optim_wrapper__accumulative_counts=counts)  # fmt: skip
         return spy
 

@@ -4,18 +4,16 @@ import math
 
 import pytest
 import torch
-from helpers.adapter_grid import methods, stir
+from helpers.adapter_grid import label, low_rank_methods, stir
 from helpers.engine import tiny, train, write_base
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from torch import nn
 
 from mtpeft.adapters import adapt_layer, low_rank_adapters, rank_pattern
-from mtpeft.adapters.ranks import LowRankAdapter
 from mtpeft.apis import build_runner
 from mtpeft.hooks import PDRSHook
 from mtpeft.hooks.pdrs_state import Scored
-from mtpeft.registry import ADAPTERS
 from mtpeft.utils.checkpoint import safe_load
 
 DORA = dict(type='DoRA', rank=6, task_rank=4)
@@ -258,9 +256,7 @@ def test_without_effect_the_rank_stays():
 # -- runs ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('adapter', [
-    c for c in methods() if issubclass(ADAPTERS.get(c['type']), LowRankAdapter)
-], ids=lambda c: '-'.join(map(str, c.values())))  # fmt: skip
+@pytest.mark.parametrize('adapter', low_rank_methods(), ids=label)
 def test_every_low_rank_adapter_shrinks(base, tmp_path, adapter):
     adapter = {**adapter, 'rank': 6, 'task_rank': 4}
     runner = train(config(base, adapter, dict(rho=0.6)), tmp_path)
