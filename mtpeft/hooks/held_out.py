@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Sampler
 class TrainingOnly(Sampler):
     """A sampler that gives another picture in place of one that is held out.
 
-    What it draws depends on (seed, epoch of the sampler, rank) alone. The length stays, and with it
-    the steps of an epoch and the schedules that count them.
+    What it draws depends on (seed, epoch of the sampler, rank, position). The length stays, and
+    with it the steps of an epoch and the schedules that count them.
 
     Args:
         sampler: The sampler of the loader.
@@ -28,13 +28,22 @@ class TrainingOnly(Sampler):
         self.held_out = frozenset(held_out.tolist())
         self.training = training
         self.seed = seed
+        self.start = 0
+        if hasattr(sampler, 'skip'):
+            # a resumed run fast-forwards the sampler of the loader, which is not this one
+            self._skip, sampler.skip = sampler.skip, self.skip
 
     def __iter__(self) -> Iterator[int]:
-        key = self.seed, getattr(self.sampler, 'epoch', 0), get_rank()
-        generator = np.random.default_rng(key)
-        for index in self.sampler:
-            other = self.training[generator.integers(len(self.training))]
-            yield int(other) if int(index) in self.held_out else index
+        for position, index in enumerate(self.sampler, self.start):
+            if int(index) in self.held_out:
+                key = self.seed, getattr(self.sampler, 'epoch', 0), get_rank(), position
+                index = int(np.random.default_rng(key).choice(self.training))
+            yield index
+
+    def skip(self, num_samples: int) -> None:
+        """Begin at this position of an endless sampler."""
+        self.start = num_samples
+        self._skip(num_samples)
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -81,7 +90,7 @@ class HeldOut:
         """Let the loader give training pictures only, from its next iterator on."""
         sampler = self.loader.batch_sampler.sampler
         if isinstance(sampler, TrainingOnly):
-            sampler = sampler.sampler
+            return
         only = TrainingOnly(sampler, self.indices, self.training, self.seed)
         self.loader.batch_sampler.sampler = only
 
