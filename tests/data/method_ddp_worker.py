@@ -50,6 +50,19 @@ METHODS = dict(
         ],
         decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)),
     ),
+    # one hypernetwork for all layers, recomputed in the backward pass; no shared stream
+    hyperformer=dict(
+        plugins=[
+            dict(
+                cfg=dict(type='HyperFormer', width=4, embedding=8, scale=20.0),
+                targets=['proj', 'fc2'],
+                lanes='task',
+            ),
+        ],
+        streams='network',
+        with_cp=True,
+        decoder=dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8)),
+    ),
 )
 
 
@@ -76,7 +89,7 @@ def model(method):
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()  # its batch statistics are each process's own
-    return net
+    return net.double()  # small gradients move a parameter too
 
 
 def batch(indices):
@@ -94,7 +107,7 @@ def batch(indices):
         for task in tasks:
             sample.set_gt(task, labels[task])
         samples.append(sample)
-    return pictures[indices], [samples[i] for i in indices]
+    return pictures[indices].double(), [samples[i] for i in indices]
 
 
 def train(net, indices):
