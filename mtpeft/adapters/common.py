@@ -59,6 +59,10 @@ class CommonModule(nn.Module):
         self.sites.append(Site(name, block))
         return len(self.sites) - 1
 
+    def shared_only(self) -> list[nn.Parameter]:
+        """Parameters that nothing but the shared stream reads."""
+        return []
+
     def parameter_components(self) -> dict[str, list[str]]:
         """Component of each parameter, see :mod:`mtpeft.models.components`."""
         return {self.component: [name for name, _ in self.named_parameters()]}

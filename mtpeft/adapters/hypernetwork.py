@@ -124,6 +124,9 @@ class HyperNetwork(CommonModule):
         if SHARED in self.streams:
             del self.streams[SHARED]
 
+    def shared_only(self) -> list[nn.Parameter]:
+        return [self.streams[SHARED]] if SHARED in self.streams else []
+
     def condition(self, streams: Sequence[str], site: int) -> Tensor:
         """I of ``streams`` (tasks or ``'shared'``) at a site, ``(S, E)``.
 

@@ -18,7 +18,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import Remembered
+from mtpeft.adapters.base import Adapter, Remembered
 from mtpeft.adapters.layers import AdapterLayer
 
 LANE_STRATEGIES = ('vmap', 'fold', 'loop')
@@ -235,19 +235,27 @@ class LaneBlock:
                 layer.stream = None
 
     def unused_parameters(self) -> list[nn.Parameter]:
-        """Shared parameters without effect when nobody reads the shared stream's output.
+        """Shared parameters without effect when nobody reads the shared stream's output."""
+        return [
+            adapter.get_parameter(name)
+            for adapter in self.unread_adapters()
+            for names in adapter.shared_parameters.values()
+            for name in names
+        ]
+
+    def unread_adapters(self) -> list[Adapter]:
+        """Adapters whose shared path has no effect when nobody reads the shared stream's output.
 
         Walking back from the block's end: a layer's shared path matters if its own lanes read it,
         or if the lanes of a later layer read the shared stream.
         """
-        unused, needed = [], False
+        unread, needed = [], False
         for layer in reversed(self.task_layers.values()):
             adapter = layer.adapter
             if not needed and not adapter.lane_reads_shared_output:
-                names = [n for group in adapter.shared_parameters.values() for n in group]
-                unused += [adapter.get_parameter(n) for n in names]
+                unread.append(adapter)
             needed = needed or adapter.lane_reads_shared_input
-        return unused
+        return unread
 
 
 def _dropout(module: nn.Module) -> float:

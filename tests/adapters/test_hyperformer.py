@@ -143,6 +143,19 @@ def test_with_lanes_in_stages_the_shared_stream_has_an_embedding():
     assert not torch.allclose(levels['depth'][0], changed['depth'][0])
 
 
+def test_a_shared_stream_that_nobody_reads_is_unused():
+    """All layers of the plugin lie in the last lane block."""
+    model = backbone(streams='stage', targets=['re:layers.3.blocks.1.mlp.fc2'])
+    stir(model, 0.1)
+    levels = model(torch.randn(1, 3, 64, 64))
+    sum(x.square().mean() for task in levels.values() for x in task).backward()
+    without = [
+        n for n, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]  # fmt: skip
+    assert without == model.unused_parameter_names() == ['commons.0.streams.shared']
+
+
 def test_tasks_load_in_any_order_and_a_missing_one_is_an_error():
     model = backbone().eval()
     stir(model, 0.1)

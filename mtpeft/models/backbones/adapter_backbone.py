@@ -16,7 +16,12 @@ from mtpeft.adapters import AdapterLayer, LaneBlock
 from mtpeft.adapters.task_streams import TaskStreamBlock
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
-from mtpeft.models.backbones.injection import ends_with, inject_adapters, make_commons
+from mtpeft.models.backbones.injection import (
+    ends_with,
+    inject_adapters,
+    make_commons,
+    unread_in_commons,
+)
 from mtpeft.models.backbones.merging import merged_state_dict
 from mtpeft.models.backbones.network_streams import check_streams, lane_places, network_levels
 from mtpeft.models.backbones.network_streams import lane_strategy as get_strategy
@@ -322,6 +327,7 @@ class AdapterBackbone(BaseModule):
         shares = self.streams == 'stage' and self.family.stages
         last = self.lanes.get(self.family.stages[-1].lane_block) if shares else None
         unused = {id(p) for p in last.unused_parameters()} if last else set()
+        unused |= {id(p) for p in unread_in_commons(self, last.unread_adapters() if last else [])}
         if self.clock is not None and not self.clock.sites:
             # nobody asks for a frequency; tokens count where they go through the network
             heads = self.clock.heads if self.clock.prepends else self.clock

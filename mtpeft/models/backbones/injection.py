@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from mtpeft.adapters import AdapterLayer, inject
+from mtpeft.adapters import Adapter, AdapterLayer, inject
 from mtpeft.adapters.common import with_common
 from mtpeft.models.backbones.clocks import with_clock
 from mtpeft.models.backbones.families import FAMILIES, GenericFamily
@@ -69,6 +69,15 @@ def inject_adapters(backbone: 'AdapterBackbone', plugins: Sequence[Mapping]) -> 
         if getattr(layer.adapter, 'clock', None) is not None:
             clock.sites[layer.adapter.site] = name
     return adapted
+
+
+def unread_in_commons(
+    backbone: 'AdapterBackbone', unread: Sequence[Adapter]
+) -> list[nn.Parameter]:  # fmt: skip
+    """What only the shared stream reads in a module all of whose adapters are ``unread`` there."""
+    read = [la.adapter for la in backbone.adapter_layers().values() if la.adapter not in unread]
+    kept = [adapter.common for adapter in read if hasattr(adapter, '_common')]
+    return [p for c in backbone.commons.values() if c not in kept for p in c.shared_only()]
 
 
 def _without_shared(name: str, layer: AdapterLayer) -> None:
