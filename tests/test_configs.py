@@ -54,7 +54,7 @@ def batch(model, size=64):
 def test_every_folder_has_configs():
     folders = {Path(f).name for f in FOLDERS}
     methods = {'single_task', 'full_finetune', 'decoders_only', 'lora', 'mtlora', 'faar'}
-    single = {'sine-lora', 'bitfit', 'vpt', 'adapter', 'compacter'}
+    single = {'sine-lora', 'adalora', 'dylora', 'autolora', 'bitfit', 'vpt', 'adapter', 'compacter'}
     several = {'tadformer', 'ditask', 'vl-adapter', 'hyperformer', 'polyhistor'}
     assert methods | {'sinewich', 'union'} | single | several <= folders
 
