@@ -63,6 +63,8 @@ class Adapter(nn.Module):
 
     #: a Linear layer's lanes convolve, so they have to know the map that its tokens are of
     needs_map = False
+    #: the option with which lanes need no map
+    without_map = 'kernel_size=None'
 
     # -- what layers share -----------------------------------------------------------------------
 

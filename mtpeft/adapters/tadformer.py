@@ -1,5 +1,6 @@
 """TADFormer's layer: a filter between the factors that all tasks share (arXiv 2501.04293)."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,9 +40,10 @@ class TADFormer(LoRA):
               y_t = W_0 x + b + s B\,\mathrm{DTF}(A x_t)
 
     DTF is a :class:`~mtpeft.adapters.dtf.DynamicTaskFilter`, one a layer for all tasks: what
-    differs between tasks is their input. It convolves, so a lane's input is a map,
-    ``(..., H, W, in)`` for a Linear layer; :class:`~mtpeft.models.backbones.TADFormerBackbone`
-    gives each layer of a Swin its own. A layer without lanes is a LoRA.
+    differs between tasks is their input. It convolves, so a lane's input is a map:
+    ``(..., H, W, in)`` for a Linear layer, or ``(B, H W, in)`` of a map that it was told (tokens
+    before the patches get 0). :class:`~mtpeft.models.backbones.TADFormerBackbone` gives each layer
+    of a Swin its own. A layer without lanes is a LoRA.
 
     A kernel of the dynamic filter is made of all components of A x_t, so none can be drawn or
     pruned by itself: layers with a filter have no rank group, the others have LoRA's.
@@ -77,7 +79,20 @@ class TADFormer(LoRA):
         if filter not in FILTERS:
             raise ValueError(f"filter='{filter}' is unknown. " + hint(str(filter), FILTERS))
         self.kind = filter if tasks else 'none'
+        self.prefix_tokens = 0  # tokens before the patches, which the filter leaves out
+        self.map_size: tuple[int, int] | None = None
+        self._conv = isinstance(layer, nn.Conv2d)
         super().__init__(layer, tasks, rank, scale=scale, dropout=dropout, frozen_input='shared')
+
+    without_map = "type='TADFormerBackbone' gives every layer of a Swin its map, and filter='none'"
+
+    @property
+    def needs_map(self) -> bool:
+        return self.kind != 'none' and not self._conv
+
+    def set_map(self, size: tuple[int, int], prefix: int) -> None:
+        """Of which map (H, W) the tokens ``(B, prefix + H W, C)`` of the next pass are."""
+        self.map_size, self.prefix_tokens = size, prefix
 
     def _make_lanes(self, layer: nn.Module) -> None:
         count, weight = len(self.tasks), layer.weight
@@ -146,16 +161,23 @@ class TADFormer(LoRA):
         a, b = self._factors()
         if self.kind == 'none':
             return layer.low_rank(x, a, b)
-        if x.ndim < 4:
-            raise ValueError(
-                f"filter='{self.kind}' convolves and needs a map: expected (..., H, W, C), got "
-                f"{tuple(x.shape)}. type='TADFormerBackbone' gives every layer of a Swin its map; "
-                "filter='none' needs none."
-            )
-        z = layer.convolve(x, a)
-        if isinstance(layer, nn.Conv2d):
-            return F.conv2d(self._filter(z, params), b[:, :, None, None])
-        return F.linear(self._filter(z.movedim(-1, -3), params).movedim(-3, -1), b)
+        if self._conv:
+            return F.conv2d(self._filter(layer.convolve(x, a), params), b[:, :, None, None])
+        z = F.linear(self._on_map(x), a).movedim(-1, -3)
+        out = F.linear(self._filter(z, params).movedim(-3, -1), b)
+        return out if x.ndim > 3 else F.pad(out.flatten(1, 2), (0, 0, self.prefix_tokens, 0))
+
+    def _on_map(self, x: Tensor) -> Tensor:
+        if x.ndim > 3:
+            return x
+        size, prefix = self.map_size, self.prefix_tokens
+        if x.ndim == 3 and size and x.shape[1] - prefix == math.prod(size):
+            return x[:, prefix:].unflatten(1, size)
+        raise ValueError(
+            f"filter='{self.kind}' convolves and needs a map: expected (..., H, W, C), or "
+            f'(B, H W, C) of a known map, got {tuple(x.shape)} with map {size}. '
+            f'{self.without_map} serves all.'
+        )
 
     def _filter(self, z: Tensor, params: dict[str, Tensor]) -> Tensor:
         if self.kind == 'dynamic':

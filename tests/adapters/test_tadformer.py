@@ -8,7 +8,7 @@ from torch import nn
 
 from mtpeft.adapters import NotMergeableError, adapt_layer
 from mtpeft.adapters.ranks import low_rank_adapters
-from mtpeft.adapters.tadformer import FILTERS
+from mtpeft.adapters.tadformer import FILTERS, Passed
 
 TASKS = ('semseg', 'depth', 'normals')
 
@@ -83,6 +83,22 @@ def test_layers_with_a_filter_have_no_rank_group():
     frozen = torch.zeros(2, 4, 5, 5).double()
     expected = 4 * x @ a[[0, 2]].T @ b[:, [0, 2]].T
     torch.testing.assert_close(none.adapter.all_lanes(none, x, frozen), expected)
+
+
+@pytest.mark.parametrize('prefix', [0, 2])
+def test_tokens_of_a_known_map(prefix):
+    adapted = layer().eval()
+    adapter = adapted.adapter
+    own, frozen = torch.randn(2, 3, 4, 6).double(), torch.randn(2, prefix + 12, 5).double()
+    memory = Passed(frozen, None)
+    adapter.set_map((3, 4), prefix)
+    tokens = torch.cat([torch.randn(2, prefix, 6).double(), own.flatten(1, 2)], 1)
+    with torch.no_grad():
+        found = adapter.lane(adapted, tokens, {}, memory)
+        zero = Passed(torch.zeros(2, 3, 4, 5).double(), None)
+        patches = adapter.lane(adapted, own, {}, zero).flatten(1, 2)
+    torch.testing.assert_close(found[:, :prefix], frozen[:, :prefix])
+    torch.testing.assert_close(found[:, prefix:], frozen[:, prefix:] + patches)
 
 
 def test_bad_input():

@@ -102,6 +102,9 @@ class AdapterBackbone(BaseModule):
         [(16, 8, 8), (32, 4, 4), (64, 2, 2), (64, 2, 2)]
     """
 
+    #: lanes that convolve get their map wherever they are
+    gives_maps = False
+
     def __init__(
         self,
         backbone: Mapping,

@@ -89,7 +89,7 @@ def _without_shared(name: str, layer: AdapterLayer) -> None:
 
 def _check_map(backbone: 'AdapterBackbone', name: str, layer: AdapterLayer) -> None:
     ending = backbone.family.on_map
-    if not layer.adapter.needs_map or ends_with(name, ending):
+    if backbone.gives_maps or not layer.adapter.needs_map or ends_with(name, ending):
         return
     names = [n for n, _ in backbone.network.named_modules() if ends_with(n, ending)]
     roles = backbone.family.roles.items()
@@ -98,7 +98,7 @@ def _check_map(backbone: 'AdapterBackbone', name: str, layer: AdapterLayer) -> N
         f"Cannot adapt layer '{name}' with {type(layer.adapter).__name__}: a kernel needs the "
         f'map, and this layer sees tokens of windows or none. Layers of '
         f'{type(backbone.network).__name__} that see one: {", ".join(on_map) or "none"}; '
-        'kernel_size=None serves all.'
+        f'{layer.adapter.without_map} serves all.'
     )
 
 

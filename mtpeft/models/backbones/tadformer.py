@@ -54,6 +54,8 @@ class TADFormerBackbone(AdapterBackbone):
         [(16, 8, 8), (32, 4, 4), (64, 2, 2), (64, 2, 2)]
     """
 
+    gives_maps = True
+
     def __init__(
         self,
         backbone: Mapping,

@@ -320,5 +320,8 @@ def test_bad_options():
         tadformer(plugins=some)
     with pytest.raises(ValueError, match='got LoRA with lanes on proj'):
         tadformer(plugins=[qkv, {**others, 'cfg': dict(type='LoRA', rank=2)}])
+    # another backbone's windows are no map
+    with pytest.raises(ValueError, match='see one: fc1, fc2; type=.TADFormerBackbone'):
+        AdapterBackbone(TINY['timm Swin'], plugins=plugins(), tasks=TASKS)
     with pytest.raises(NotMergeableError, match='attend to task prompts'):
         tadformer().merged_state_dict()
