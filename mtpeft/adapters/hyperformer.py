@@ -7,9 +7,6 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.suggest import hint
-
-_GENERATORS = ('width', 'layer')
 
 
 @ADAPTERS.register_module()
@@ -62,18 +59,14 @@ class HyperFormer(GeneratedAdapter):
         cfg = dict(embedding=embedding, hidden=hidden, generators=generators)
         self.join(layer, common, site, cfg)
         self.common.check(self.tasks)
-        self.key = f'{self.channels}x{self.width}' if generators == 'width' else f'site{self.site}'
+        self.key = self.generator_key(generators)
         self.common.add_generator(self.key, self._parts())
         self.name_own_common()
 
     @classmethod
     def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> HyperNetwork:
         generators = cfg.get('generators', 'width')
-        if generators not in _GENERATORS:
-            raise ValueError(
-                f"generators='{generators}' is unknown. " + hint(str(generators), _GENERATORS)
-            )
-        options = {k: cfg[k] for k in ('embedding', 'hidden') if k in cfg}
+        options = cls.network_options(generators, cfg)
         return HyperNetwork(tasks, places=generators == 'width', **options)
 
     def _parts(self) -> dict[str, Part]:

@@ -10,6 +10,9 @@ from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.common import CommonModule
 from mtpeft.utils.suggest import hint
 
+#: one generator for each width of a layer, or for each layer
+GENERATORS = ('width', 'layer')
+
 SHARED = 'shared'
 
 
@@ -170,6 +173,23 @@ class GeneratedAdapter(BottleneckAdapter):
     """
 
     common: HyperNetwork
+
+    @staticmethod
+    def network_options(generators: str, cfg: Mapping) -> dict[str, int]:
+        """What of an adapter's options is the hypernetwork's.
+
+        Raises:
+            ValueError: ``generators`` is unknown.
+        """
+        if generators not in GENERATORS:
+            raise ValueError(
+                f"generators='{generators}' is unknown. " + hint(str(generators), GENERATORS)
+            )
+        return {k: cfg[k] for k in ('embedding', 'hidden') if k in cfg}
+
+    def generator_key(self, generators: str) -> str:
+        """Name of this layer's generator, one for each ``'width'`` or for each ``'layer'``."""
+        return f'{self.channels}x{self.width}' if generators == 'width' else f'site{self.site}'
 
     def make_parameters(self, layer: nn.Module) -> None:
         """None: they are in the hypernetwork."""

@@ -8,9 +8,6 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.suggest import hint
-
-_GENERATORS = ('layer', 'width')
 
 
 class ScaledTemplate(HyperNetwork):
@@ -113,19 +110,14 @@ class Polyhistor(GeneratedAdapter):
             self.common.add_kernels(self.width, self.channels)
             self.key = 'template'
         else:
-            by_width = generators == 'width'
-            self.key = f'{self.channels}x{self.width}' if by_width else f'site{self.site}'
+            self.key = self.generator_key(generators)
         self.common.add_generator(self.key, self._parts())
         self.name_own_common()
 
     @classmethod
     def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> HyperNetwork:
         generators = cfg.get('generators', 'layer')
-        if generators not in _GENERATORS:
-            raise ValueError(
-                f"generators='{generators}' is unknown. " + hint(str(generators), _GENERATORS)
-            )
-        options = {k: cfg[k] for k in ('embedding', 'hidden') if k in cfg}
+        options = cls.network_options(generators, cfg)
         if cfg.get('lite'):
             if generators != 'layer':
                 raise ValueError('generators is for lite=False; Polyhistor-Lite has one template')

@@ -1,18 +1,11 @@
 """Rank allocators in a plain mmsegmentation project: stock Runner, iteration-based loop."""
 
-import runpy
-import subprocess
-import sys
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from helpers.mmseg_run import run_mmseg
 
 from mtpeft.utils.checkpoint import safe_load
 
-CONFIG = runpy.run_path(str(Path(__file__).with_name('test_pdrs_mmseg.py')))['CONFIG']
 KEYS = dict(AdaLoRAHook='adalora', DyLoRAHook='dylora', AutoLoRAHook='autolora')
 
 SCRIPT = """
@@ -48,21 +41,7 @@ for name, options in hooks.items():
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """For each allocator a run and one that was resumed in its middle."""
-    folder = tmp_path_factory.mktemp('mmseg')
-    rng = np.random.default_rng(0)
-    for kind in ('img', 'ann'):
-        (folder / 'data' / kind).mkdir(parents=True)
-    for i in range(4):
-        mask = rng.integers(0, 3, (8, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
-        Image.fromarray(mask).save(folder / f'data/ann/{i}.png')
-        Image.fromarray(np.stack([mask * 80] * 3, -1)).save(folder / f'data/img/{i}.png')
-    (folder / 'config.py').write_text(CONFIG)
-    (folder / 'run.py').write_text(SCRIPT)
-    run = subprocess.run(
-        [sys.executable, 'run.py'], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
-    return folder
+    return run_mmseg(tmp_path_factory.mktemp('mmseg'), SCRIPT)
 
 
 @pytest.mark.parametrize('name', KEYS)

@@ -1,52 +1,10 @@
 """PDRSHook in a plain mmsegmentation project: stock Runner, loop, checkpoints and segmentor."""
 
-import subprocess
-import sys
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from helpers.mmseg_run import run_mmseg
 
 from mtpeft.utils.checkpoint import safe_load
-
-CONFIG = """
-default_scope = 'mmseg'
-norm = dict(type='BN', requires_grad=True)
-model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor', mean=[0, 0, 0], std=[255, 255, 255], bgr_to_rgb=True,
-        pad_val=0, seg_pad_val=255, size=(64, 64)),
-    backbone=dict(
-        type='mtpeft.AdapterBackbone',
-        backbone=dict(type='mmseg.SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1),
-                      num_heads=(1, 1, 2, 2), drop_path_rate=0.0),
-        plugins=[dict(cfg=dict(type='LoRA', rank=4), targets=['qkv', 'fc1', 'fc2'])]),
-    decode_head=dict(
-        type='FCNHead', in_channels=(8, 16, 32, 64), in_index=(0, 1, 2, 3),
-        input_transform='resize_concat', channels=8, num_convs=1, num_classes=3, norm_cfg=norm,
-        dropout_ratio=0.0, loss_decode=dict(type='CrossEntropyLoss')),
-    train_cfg=dict(), test_cfg=dict(mode='whole'))
-pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
-            dict(type='PackSegInputs')]
-dataset = dict(type='BaseSegDataset', data_root='data', pipeline=pipeline, img_suffix='.png',
-               data_prefix=dict(img_path='img', seg_map_path='ann'),
-               metainfo=dict(classes=('a', 'b', 'c'), palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2]]))
-train_dataloader = dict(batch_size=2, num_workers=0, dataset=dataset,
-                        sampler=dict(type='InfiniteSampler', shuffle=True))
-val_dataloader = dict(batch_size=1, num_workers=0, dataset=dataset,
-                      sampler=dict(type='DefaultSampler', shuffle=False))
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2))
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=8, val_interval=4)
-val_cfg = dict(type='ValLoop')
-log_processor = dict(by_epoch=False)
-randomness = dict(seed=0)
-default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4),
-    pdrs=dict(type='mtpeft.PDRSHook', by_epoch=False, shrink_every=3, rho=0.8, beta=0.5))
-"""
 
 # no import of mtpeft: the scope in the types is enough
 SCRIPT = """
@@ -88,21 +46,7 @@ for name, options in variants.items():
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """For each variant of the model a run, a resumed one, and outputs of a fresh model."""
-    folder = tmp_path_factory.mktemp('mmseg')
-    rng = np.random.default_rng(0)
-    for kind in ('img', 'ann'):
-        (folder / 'data' / kind).mkdir(parents=True)
-    for i in range(4):
-        mask = rng.integers(0, 3, (8, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
-        Image.fromarray(mask).save(folder / f'data/ann/{i}.png')
-        Image.fromarray(np.stack([mask * 80] * 3, -1)).save(folder / f'data/img/{i}.png')
-    (folder / 'config.py').write_text(CONFIG)
-    (folder / 'run.py').write_text(SCRIPT)
-    run = subprocess.run(
-        [sys.executable, 'run.py'], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
-    return folder
+    return run_mmseg(tmp_path_factory.mktemp('mmseg'), SCRIPT)
 
 
 VARIANTS = pytest.mark.parametrize('name', ['lora', 'dora-ts-pd'])
