@@ -1,13 +1,6 @@
-"""Time and memory of training and inference."""
-
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable
+"""Pictures of noise with labels."""
 
 import torch
-from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mtpeft.structures import MultiTaskDataSample
@@ -39,57 +32,6 @@ def _random_label(
     return nn.functional.normalize(values, dim=0) if task.kind == 'vectors' else values
 
 
-def measure(
-    model: nn.Module,
-    wrapper: OptimWrapper,
-    batch: dict,
-    device: torch.device,
-    steps: int,
-    warmup: int,
-) -> dict:
-    """Median seconds of a training step and of inference, pictures per second, peak memory.
-
-    Returns:
-        ``train`` and ``inference``, each with ``seconds`` and ``pictures_per_second``, and
-        ``peak_memory_mb``: on a GPU what tensors took at most, on a CPU the process as a whole.
-    """
-    number = len(batch['inputs'])
-    on_gpu = device.type == 'cuda'
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-    model.train()
-    train = _median(lambda: model.train_step(_fresh(batch), wrapper), on_gpu, steps, warmup)
-    model.eval()
-
-    def infer() -> None:
-        with torch.no_grad():
-            model.test_step(_fresh(batch))
-
-    inference = _median(infer, on_gpu, steps, warmup)
-    peak = torch.cuda.max_memory_allocated(device) if on_gpu else _peak_of_process()
-    return dict(
-        train=dict(seconds=train, pictures_per_second=number / train),
-        inference=dict(seconds=inference, pictures_per_second=number / inference),
-        peak_memory_mb=peak / 2**20,
-    )
-
-
-def _fresh(batch: dict) -> dict:
-    # the preprocessor pads the labels of the samples it gets
+def fresh(batch: dict) -> dict:
+    """The batch with samples of its own, as the preprocessor pads the labels of those it gets."""
     return dict(inputs=batch['inputs'], data_samples=[s.clone() for s in batch['data_samples']])
-
-
-def _median(function: Callable[[], object], on_gpu: bool, steps: int, warmup: int) -> float:
-    times = []
-    for _ in range(warmup + steps):
-        start = time.perf_counter()
-        function()
-        if on_gpu:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[warmup:])
-
-
-def _peak_of_process() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024

@@ -1,8 +1,13 @@
-"""Multiply-adds of a call."""
+"""Multiply-adds of a call, and how many a second a device does at best."""
 
+import statistics
+import time
 from collections.abc import Callable
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from mtpeft.utils.benchmark.rounds import synchronize
 
 
 def multiply_adds(function: Callable[[], object]) -> int:
@@ -11,7 +16,6 @@ def multiply_adds(function: Callable[[], object]) -> int:
     Norms, activations, resampling and Fourier transforms are not counted.
 
     Example:
-        >>> import torch
         >>> layer = torch.nn.Linear(4, 3, bias=False)
         >>> multiply_adds(lambda: layer(torch.ones(2, 4)))
         24
@@ -19,3 +23,25 @@ def multiply_adds(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops() // 2
+
+
+def product_rate(device: torch.device | str = 'cpu', bf16: bool = False, size: int = 0) -> float:
+    """Multiply-adds a second of a square matrix product: the ceiling of a device.
+
+    Args:
+        device: Where.
+        bf16: In bfloat16.
+        size: Rows and columns. Default: 8192 on a GPU, 2048 on a CPU.
+    """
+    device = torch.device(device)
+    size = size or (8192 if device.type == 'cuda' else 2048)
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    times = []
+    for _ in range(7):
+        synchronize(device)
+        start = time.perf_counter()
+        a @ b
+        synchronize(device)
+        times.append(time.perf_counter() - start)
+    return size**3 / statistics.median(times[2:])

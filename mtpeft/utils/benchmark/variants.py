@@ -1,0 +1,92 @@
+"""Configs made comparable: no dropout, and ranks or tasks other than those of the file."""
+
+import copy
+import inspect
+from collections.abc import Sequence
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+
+def without_dropout(cfg: Config) -> Config:
+    """A copy whose network has no stochastic depth and whose adapters have no dropout."""
+    cfg = copy.deepcopy(cfg)  # Config.copy keeps what lies deeper
+    network = cfg.model.backbone.get('backbone', {})
+    if 'drop_path_rate' in network:
+        network.drop_path_rate = 0.0
+    for plugin in cfg.model.backbone.get('plugins', ()):
+        if plugin.cfg.type == 'MTLoRA' or 'dropout' in plugin.cfg:
+            plugin.cfg.dropout = 0.0
+    return cfg
+
+
+def with_rank(cfg: Config, rank: int) -> Config:
+    """A copy in which every adapter with a ``rank`` has this one; task ranks at most this one."""
+    cfg = copy.deepcopy(cfg)  # Config.copy keeps what lies deeper
+    plugins = [p for p in cfg.model.backbone.get('plugins', ()) if 'rank' in p.cfg]
+    for plugin in plugins:
+        plugin.cfg.rank = rank
+        if plugin.cfg.get('task_rank') is not None:
+            plugin.cfg.task_rank = min(plugin.cfg.task_rank, rank)
+    return cfg
+
+
+def has_rank(cfg: Config) -> bool:
+    """Does an adapter of the config have the option ``rank``?"""
+    return any('rank' in plugin.cfg for plugin in cfg.model.backbone.get('plugins', ()))
+
+
+def with_copies(cfg: Config, count: int, task: str = 'normals') -> Config:
+    """A copy whose tasks are ``count`` copies of one, ``normals_1``, ``normals_2``, ..."""
+    names = [f'{task}_{i + 1}' for i in range(count)]
+    return with_tasks(cfg, {name: dict(type=task, name=name) for name in names})
+
+
+def with_tasks(cfg: Config, tasks: dict) -> Config:
+    """A copy with other tasks; heads and weights of single tasks are dropped."""
+    cfg = copy.deepcopy(cfg)  # Config.copy keeps what lies deeper
+    cfg.model.tasks = tasks
+    if 'tasks' in cfg.model.backbone:
+        cfg.model.backbone.tasks = list(tasks)
+    cfg.model.decoder.pop('heads', None)
+    if cfg.model.get('loss_weighting'):
+        cfg.model.loss_weighting.pop('weights', None)
+    return cfg
+
+
+def wake(model: nn.Module) -> nn.Module:
+    """Fill trained tensors that start at 0 with small numbers: products of 0 would hide faults."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad and parameter.ndim > 1 and not parameter.any():
+                parameter.normal_(std=0.01)
+    return model
+
+
+def can_merge(model: nn.Module) -> bool:
+    """Has the model ``merge_adapters()``?"""
+    return callable(getattr(model, 'merge_adapters', None))
+
+
+def can_choose_tasks(model: nn.Module) -> bool:
+    """Can the model be asked for some of its tasks, ``model(inputs, tasks=[...])``?"""
+    return 'tasks' in inspect.signature(type(model).forward).parameters
+
+
+def difference(got: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> float:
+    """Largest difference of any task's logits, over the largest value of that task's."""
+    return max(
+        ((got[name] - x).abs().max() / x.abs().max()).item()
+        for name, x in wanted.items()
+        if name in got
+    )
+
+
+def compile_parts(model: nn.Module) -> None:
+    """torch.compile what makes the logits: backbone, necks and decoder, or the model as a whole."""
+    parts: Sequence[nn.Module] = [model]
+    if hasattr(model, 'backbone') and hasattr(model, 'decoder'):
+        parts = [model.backbone, *model.necks, model.decoder]
+    for part in parts:
+        part.compile()
