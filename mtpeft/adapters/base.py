@@ -163,6 +163,14 @@ class Adapter(nn.Module):
         """The merged weight of the shared path or of a task."""
         return layer.weight + self.delta_weight(layer, task)
 
+    def task_weights(self, layer: nn.Module) -> Tensor:
+        """The merged weights of all lanes, ``(T, *weight.shape)``.
+
+        Raises:
+            NotMergeableError: a lane is no change of the weight alone.
+        """
+        return torch.stack([self.weight(layer, task) for task in self.tasks])
+
     def reset_from_weight(self, layer: nn.Module) -> None:
         """Called when the frozen weight was (re)loaded; methods that start from it override."""
 

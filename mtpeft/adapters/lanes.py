@@ -135,10 +135,15 @@ class LaneBlock:
         self.copied = copied
         self.tasks = tuple(tasks)
         self.run = run
-        self.layers = {n: m for n, m in block.named_modules() if isinstance(m, AdapterLayer)}
+        self.find_layers()
         reads_lanes = any(m.adapter.shared_reads_lanes for m in self.layers.values())
         self.strategy = 'fold' if reads_lanes else strategy
         replace_drop_path(block)
+
+    def find_layers(self) -> None:
+        """Look up the block's adapted layers, again where some were replaced."""
+        named = self.block.named_modules()
+        self.layers = {n: m for n, m in named if isinstance(m, AdapterLayer)}
 
     @property
     def task_layers(self) -> dict[str, AdapterLayer]:

@@ -194,13 +194,20 @@ class SineAWB(FormedOnce, LoRA):
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is None:
             return super().delta_weight(layer)
+        return self._mergeable_kernels(task)[self.task_index(task)]
+
+    def task_weights(self, layer: nn.Module) -> Tensor:
+        # one pass makes the kernels of all lanes
+        return layer.weight + self._mergeable_kernels(self.tasks[0])
+
+    def _mergeable_kernels(self, task: str) -> Tensor:
         if not self._own_kernel:
             raise NotMergeableError(
                 f"The lane of '{task}' convolves with a kernel of {self.kernel} beside a layer "
                 'with another one; only kernel_size=None (or the same) can be merged.'
             )
         with all_components(self):
-            return self.kernels()[self.task_index(task)]
+            return self.kernels()
 
     @property
     def needs_map(self) -> bool:

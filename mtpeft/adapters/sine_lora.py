@@ -102,6 +102,12 @@ class SineLoRA(FormedOnce, LoRA):
                 return self.shared_kernel()
             return self.task_kernels()[self.task_index(task)]
 
+    def task_weights(self, layer: nn.Module) -> Tensor:
+        super().delta_weight(layer, self.tasks[0])  # refuses lanes that are no weights
+        # one pass makes the kernels of all lanes
+        with all_components(self):
+            return layer.weight + self.task_kernels()
+
     # -- streams -------------------------------------------------------------------------------
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
@@ -11,6 +12,9 @@ from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.features import resize
 from mtpeft.models.losses.reduce import mean_over_processes
+from mtpeft.models.merge_report import MergeReport
+from mtpeft.models.merged import merge_model, unmerge_model
+from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
@@ -18,7 +22,7 @@ from mtpeft.utils.suggest import hint
 
 
 @MODELS.register_module()
-class MultiTaskModel(BaseModel):
+class MultiTaskModel(Merging, BaseModel):
     """Dense predictions of several tasks from one picture, in one pass.
 
     Pictures ``(B, 3, H, W)`` -> backbone (a tuple of levels, or one a task) -> necks -> decoder ->
@@ -135,7 +139,9 @@ class MultiTaskModel(BaseModel):
 
         Raises:
             FloatingPointError: a loss is not finite; the task and its pictures are named.
+            RuntimeError: the adapters are merged.
         """
+        self.refuse_if_merged("mode='loss'")
         logits = self._logits(inputs)
         raw = {name: self._task_loss(task, logits[name], inputs, data_samples)
                for name, task in self.tasks.items()}  # fmt: skip
@@ -171,6 +177,36 @@ class MultiTaskModel(BaseModel):
                 x = resize(x[..., :height, :width], _target_size(sample, (height, width)))
                 sample.set_pred(name, task.predict(x)[0])
         return list(data_samples)
+
+    def merge_adapters(self, reversible: bool = True) -> MergeReport:
+        """Merge adapters into weights and BatchNorms into convolutions, for inference.
+
+        The backbone is merged as :meth:`AdapterBackbone.merge_adapters
+        <mtpeft.models.AdapterBackbone.merge_adapters>` says, a shared base of the heads becomes a
+        convolution for each task, and BatchNorms of the heads are folded into the convolutions
+        before them. Predictions stay the same. The model is put in eval mode and refuses losses and
+        training until :meth:`unmerge_adapters`. Its state dict is the merged one.
+
+        Args:
+            reversible: ``False``: let go of the adapters, which saves their memory.
+
+        Returns:
+            What was merged, and what was left and why; it is logged too.
+
+        Raises:
+            RuntimeError: it is merged already.
+        """
+        report = merge_model(self, reversible)
+        print_log(str(report), logger='current')
+        return report
+
+    def unmerge_adapters(self) -> None:
+        """Put the very modules back that :meth:`merge_adapters` set aside.
+
+        Raises:
+            RuntimeError: they were let go of.
+        """
+        unmerge_model(self)
 
     def _logits(self, inputs: Tensor) -> dict[str, Tensor]:
         """Logits at the resolution of the heads, of the padded input."""

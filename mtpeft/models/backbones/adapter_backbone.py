@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import AdapterLayer, LaneBlock
+from mtpeft.adapters import Adapter, AdapterLayer, LaneBlock
 from mtpeft.adapters.task_streams import TaskStreamBlock
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
@@ -22,6 +22,7 @@ from mtpeft.models.backbones.injection import (
     make_commons,
     unread_in_commons,
 )
+from mtpeft.models.backbones.merged import merge_backbone, unmerge_backbone
 from mtpeft.models.backbones.merging import merged_state_dict
 from mtpeft.models.backbones.network_streams import check_streams, lane_places, network_levels
 from mtpeft.models.backbones.network_streams import lane_strategy as get_strategy
@@ -30,6 +31,8 @@ from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.prompts import make_token_stream
 from mtpeft.models.backbones.report import adapter_table, backbone_components
 from mtpeft.models.backbones.token_stream import TokenStream
+from mtpeft.models.merge_report import MergeReport
+from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
 from mtpeft.utils.suggest import hint
 
@@ -37,7 +40,7 @@ _TAPS = ('post_merge', 'pre_merge')
 
 
 @MODELS.register_module()
-class AdapterBackbone(BaseModule):
+class AdapterBackbone(Merging, BaseModule):
     """A frozen backbone, adapters swapped in by pattern, and one stream a task.
 
     With ``streams='stage'``, blocks before the last of each stage serve all tasks at once. The last
@@ -218,6 +221,7 @@ class AdapterBackbone(BaseModule):
         Raises:
             PretrainedWeightsError: they cannot be had or do not fit.
         """
+        self.refuse_if_merged('Pretrained weights cannot be loaded')
         self.weights = load_pretrained(self.network, self.family, self.base_cfg)
         for layer in self.adapter_layers().values():
             layer.adapter.reset_from_weight(layer)
@@ -318,7 +322,8 @@ class AdapterBackbone(BaseModule):
 
     def adapter_layers(self) -> dict[str, AdapterLayer]:
         """Adapted layers by their name in the network."""
-        return {name: self.network.get_submodule(name) for name in self.adapted}
+        layers = {name: self.network.get_submodule(name) for name in self.adapted}
+        return {n: la for n, la in layers.items() if isinstance(la, AdapterLayer)}
 
     def unused_parameter_names(self) -> list[str]:
         """Trainable parameters whose effect nobody reads, as published designs have them.
@@ -330,12 +335,18 @@ class AdapterBackbone(BaseModule):
         shares = self.streams == 'stage' and self.family.stages
         last = self.lanes.get(self.family.stages[-1].lane_block) if shares else None
         unused = {id(p) for p in last.unused_parameters()} if last else set()
-        unused |= {id(p) for p in unread_in_commons(self, last.unread_adapters() if last else [])}
+        unused |= {id(p) for p in unread_in_commons(self, self.idle_adapters())}
         if self.clock is not None and not self.clock.sites:
             # nobody asks for a frequency; tokens count where they go through the network
             heads = self.clock.heads if self.clock.prepends else self.clock
             unused |= {id(p) for p in heads.parameters()}
         return [n for n, p in self.named_parameters() if id(p) in unused]
+
+    def idle_adapters(self) -> list[Adapter]:
+        """Adapters whose shared path nobody reads: of the last stage's lane block, at its end."""
+        shares = self.streams == 'stage' and self.family.stages
+        last = self.lanes.get(self.family.stages[-1].lane_block) if shares else None
+        return last.unread_adapters() if last else []
 
     def parameter_components(self) -> dict[str, list[str]]:
         """Component -> names of this module's parameters in it."""
@@ -343,8 +354,8 @@ class AdapterBackbone(BaseModule):
 
     def frozen_state_keys(self) -> set[str]:
         """Keys of this module's state dict that training leaves as they were loaded."""
-        if not self.freeze:
-            return set()
+        if not self.freeze or self.merged:
+            return set()  # merged weights hold what was trained
         trained = {n for n, p in self.named_parameters() if p.requires_grad}
         keys = set(self.state_dict())
         return {k for k in keys if '.adapter.' not in k and k not in trained}
@@ -374,7 +385,45 @@ class AdapterBackbone(BaseModule):
                 go through the network, or no such stream passes the whole network.
             KeyError: an unknown task.
         """
+        self.refuse_if_merged('merged_state_dict() merges by itself')
         return merged_state_dict(self, task)
+
+    def merge_adapters(self, reversible: bool = True, log: bool = True) -> MergeReport:
+        """Merge the adapters into the weights, for inference; the outputs stay the same.
+
+        * A layer that only the shared stream passes becomes the plain layer with the merged weight.
+        * Lanes that are changes of the weight become one weight for each task.
+        * Of lanes that read the shared stream (``frozen_input='shared'``), the shared path is
+          merged where that takes fewer operations; the lanes stay.
+        * What is no change of a weight is left as it is.
+        * A BatchNorm is folded into the convolution before it where nothing else reads that; one
+          inside a block that runs once for the shared stream and again for the lanes is kept.
+
+        The backbone is put in eval mode and cannot be trained until :meth:`unmerge_adapters`. Its
+        state dict is the merged one.
+
+        Args:
+            reversible: ``False``: let go of the adapters, which saves their memory.
+            log: Log the table of what was merged.
+
+        Returns:
+            What was merged, and what was left and why.
+
+        Raises:
+            RuntimeError: it is merged already.
+        """
+        report = merge_backbone(self, reversible)
+        if log:
+            print_log(str(report), logger='current')
+        return report
+
+    def unmerge_adapters(self) -> None:
+        """Put the very modules back that :meth:`merge_adapters` set aside.
+
+        Raises:
+            RuntimeError: they were let go of.
+        """
+        unmerge_backbone(self)
 
 
 def _pad(x: Tensor, divisor: int) -> Tensor:

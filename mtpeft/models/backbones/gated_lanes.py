@@ -74,9 +74,13 @@ class GatedLanes:
         self.norm = norm
         self.gate = gate
         self.prompt_gate = prompt_gate
-        self.layers = self.parts.layers
+        self.find_layers()
         for role, layer in self.layers.items():
             _check(role, layer)
+
+    def find_layers(self) -> None:
+        """Look up the block's layers, again where some were replaced."""
+        self.layers = self.parts.layers
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run the block; its attention has to see the prompts.

@@ -66,6 +66,14 @@ class MultiHeadDecoder(BaseModule):
             }
         )
 
+    @classmethod
+    def of(cls, heads: Mapping[str, nn.Module]) -> 'MultiHeadDecoder':
+        """A decoder of heads that are built, by task."""
+        decoder = cls.__new__(cls)
+        BaseModule.__init__(decoder)
+        decoder.heads = ModuleDict(heads)
+        return decoder
+
     def forward(self, features: Features) -> dict[str, Tensor]:
         """Logits ``(B, channels, h, w)`` by task, at the resolution of each head.
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from mtpeft.adapters import ClockNet
 from mtpeft.adapters.modulation import FormedOnce, modulate
 from mtpeft.models.build import build_module
+from mtpeft.models.decoders.multi_head_decoder import MultiHeadDecoder
 from mtpeft.models.features import Features, by_task, concatenate
+from mtpeft.models.heads import HRNetHead
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
 
@@ -115,6 +117,21 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
             x = F.conv2d(concatenate(levels, self.in_channels), kernel, self.bias[name])
             logits[name] = self.conv[name](F.relu(self.norm[name](x)))
         return logits
+
+    def formed_heads(self) -> MultiHeadDecoder:
+        """The same function with a formed first convolution for each task, for inference.
+
+        Norms and last convolutions are the decoder's own modules.
+        """
+        heads = {}
+        for name, kernel in zip(self.tasks, self.kernels(), strict=True):
+            channels, last = len(kernel), self.conv[name]
+            head = HRNetHead(self.in_channels, channels, out_channels=last.out_channels)
+            head.conv1.weight = nn.Parameter(kernel.detach().clone(), requires_grad=False)
+            head.conv1.bias = nn.Parameter(self.bias[name].detach().clone(), requires_grad=False)
+            head.norm, head.conv2 = self.norm[name], last
+            heads[name] = head.train(self.training)
+        return MultiHeadDecoder.of(heads)
 
     def parameter_components(self) -> dict[str, list[str]]:
         """Component of each parameter, see :mod:`mtpeft.models.components`."""

@@ -1,0 +1,203 @@
+"""What is left of an adapter once its weights were merged, for inference."""
+
+from collections.abc import Sequence
+from copy import copy, deepcopy
+
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+from mtpeft.adapters.base import Adapter, NotMergeableError, matrix_shape
+from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
+from mtpeft.adapters.lora import LoRA
+from mtpeft.adapters.mtlora import MTLoRA
+from mtpeft.adapters.tadformer import Passed, TADFormer
+
+_PLAIN = {
+    AdapterLinear: nn.Linear,
+    AdapterConv2d: nn.Conv2d,
+    AdapterConv2dSame: Conv2dSame,
+}
+
+
+class MergedAdapter(Adapter):
+    r"""A layer's merged weights: the shared one in the layer, one for each lane here.
+
+    .. math:: y = W' x + b, \qquad y_t = W'_t x_t + b
+
+    Args:
+        layer: The adapted layer; W' becomes its weight.
+        tasks: Names of the task lanes.
+        weights: W'_t ``(T, *weight.shape)``, ``None`` without lanes.
+
+    Example:
+        >>> weights = torch.zeros(2, 4, 8)
+        >>> list(MergedAdapter(nn.Linear(8, 4), ['semseg', 'depth'], weights).state_dict())
+        ['task_weight.semseg', 'task_weight.depth']
+    """
+
+    def __init__(
+        self, layer: nn.Module, tasks: Sequence[str] = (), weights: Tensor | None = None
+    ) -> None:
+        super().__init__(layer, tasks)
+        if tasks:
+            self.task_weight = _frozen(weights)
+            self.task_parameters = {'merged': ['task_weight']}
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, None]:
+        return layer.frozen(x), None
+
+    def lane(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
+    ) -> Tensor:
+        return layer.convolve(x, params['task_weight'], layer.bias)
+
+
+class MergedShared(Adapter):
+    r"""The shared path of a layer merged, its lanes kept: those that read the shared stream.
+
+    A lane of MTLoRA's ``matrix`` wants W0 x, where the shared stream goes on with W' x. Both come
+    from one product with ``(2 out, in)``, W0 above W'; where the shared stream is read by nobody,
+    or the lanes want its output (``matrixv2``), one of the two is enough.
+
+    Args:
+        layer: The adapted layer. Its weight is W0, or the one of the two that is enough.
+        adapter: Its adapter; what only the shared path has is left out of the copy here.
+        both: W0 above W', ``None`` where the layer's own weight is enough.
+    """
+
+    def __init__(self, layer: nn.Module, adapter: Adapter, both: Tensor | None) -> None:
+        super().__init__(layer, adapter.tasks)
+        self.kept = deepcopy(adapter).requires_grad_(False)
+        if not isinstance(adapter, TADFormer):  # whose lanes pass the factors of the shared path
+            _drop_shared(self.kept)
+        self.both = None if both is None else _frozen(both)
+        names = [name for name, _ in self.named_parameters()]
+        self.base_parameters = {'merged': names}
+        for flag in ('lane_reads_shared_input', 'lane_reads_shared_output', 'needs_map'):
+            setattr(self, flag, getattr(adapter, flag))
+
+    def set_map(self, size: tuple[int, int], prefix: int) -> None:
+        """See the adapter that is kept."""
+        self.kept.set_map(size, prefix)
+
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
+        return self.kept.lane_tensors(layer)
+
+    def all_lanes(self, *args, **kwargs) -> Tensor:
+        """See :meth:`~mtpeft.adapters.TADFormer.all_lanes`."""
+        return self.kept.all_lanes(*args, **kwargs)
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | Passed]:
+        if self.both is None:
+            frozen = out = layer.frozen(x)
+        else:
+            bias = None if layer.bias is None else layer.bias.repeat(2)
+            both = layer.convolve(x, self.both, bias)
+            frozen, out = both.chunk(2, 1 if isinstance(layer, nn.Conv2d) else -1)
+        return out, Passed(frozen, x) if isinstance(self.kept, TADFormer) else frozen
+
+    def lane(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | Passed
+    ) -> Tensor:
+        return self.kept.lane(layer, x, params, memory)
+
+    def ranks(self) -> dict[str, int]:
+        return self.kept.ranks()
+
+
+@torch.no_grad()
+def merge_layer(
+    layer: AdapterLayer, in_lane_block: bool, has_shared: bool = True, idle: bool = False
+) -> tuple[nn.Module | None, str, str]:
+    """What takes the place of an adapted layer.
+
+    Args:
+        layer: The layer, in eval mode.
+        in_lane_block: Lanes pass its block, so the layer has to remember its output for them.
+        has_shared: A shared stream passes the layer.
+        idle: Nobody reads what the shared stream's adapter adds.
+
+    Returns:
+        The new module (``None``: the layer stays), what was done (``'shared'``, ``'lanes'``,
+        ``'shared path'`` or ``'left'``), and why not more.
+    """
+    adapter = layer.adapter
+    try:
+        if not adapter.tasks:
+            weight = adapter.weight(layer)
+            if in_lane_block:
+                return _hosted(layer, MergedAdapter(layer), weight), 'shared', ''
+            return plain_layer(layer, weight), 'shared', ''
+        weights = adapter.task_weights(layer)
+        weight = adapter.weight(layer) if has_shared else None
+        return _hosted(layer, MergedAdapter(layer, adapter.tasks, weights), weight), 'lanes', ''
+    except NotMergeableError as error:
+        reason = str(error).split('. ')[0].rstrip('.')
+    if adapter.tasks and _wants_memory(adapter):
+        return _fold_shared(layer, idle, reason)
+    return None, 'left', reason
+
+
+def _wants_memory(adapter: Adapter) -> bool:
+    """Do the lanes read what the shared stream's pass leaves, and nothing the shared path has?"""
+    return (
+        isinstance(adapter, LoRA)
+        and adapter.lane_reads_shared_input
+        and not adapter.shared_reads_lanes
+    )
+
+
+def _fold_shared(
+    layer: AdapterLayer, idle: bool, reason: str
+) -> tuple[nn.Module | None, str, str]:  # fmt: skip
+    adapter = layer.adapter
+    if isinstance(adapter, MTLoRA) and adapter.mode == 'matrixv2':
+        return _hosted(layer, MergedShared(layer, adapter, None), adapter.weight(layer)), *_PARTLY
+    if idle:
+        return _hosted(layer, MergedShared(layer, adapter, None), layer.weight), *_PARTLY
+    rows, columns = matrix_shape(layer)
+    if adapter.rank * (rows + columns) <= rows * columns:
+        return None, 'left', f'{reason}; its shared path takes fewer operations unmerged'
+    both = torch.cat([layer.weight, adapter.weight(layer)])
+    return _hosted(layer, MergedShared(layer, adapter, both), layer.weight), *_PARTLY
+
+
+_PARTLY = 'shared path', "lanes read the shared stream's pass, and stay"
+
+
+def plain_layer(layer: AdapterLayer, weight: Tensor) -> nn.Module:
+    """The layer without its adapter, of the plain class, with another weight."""
+    plain = next(kind for adapted, kind in _PLAIN.items() if isinstance(layer, adapted))
+    new = _with_weight(layer, weight)
+    new.__class__ = plain
+    del new._modules['adapter']
+    return new
+
+
+def _hosted(layer: AdapterLayer, adapter: Adapter, weight: Tensor | None) -> AdapterLayer:
+    """The layer with another adapter and another weight."""
+    new = _with_weight(layer, weight)
+    new.adapter = adapter.train(layer.training)
+    return new
+
+
+def _with_weight(layer: AdapterLayer, weight: Tensor | None) -> AdapterLayer:
+    new = copy(layer)
+    # what the original has stays the original's
+    new._parameters, new._modules = dict(layer._parameters), dict(layer._modules)
+    if weight is not layer.weight:
+        new._parameters['weight'] = None if weight is None else _frozen(weight)
+    return new
+
+
+def _frozen(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.detach().contiguous(), requires_grad=False)
+
+
+def _drop_shared(adapter: Adapter) -> None:
+    for name in (name for names in adapter.shared_parameters.values() for name in names):
+        owner, _, attribute = name.rpartition('.')
+        delattr(adapter.get_submodule(owner), attribute)
+    adapter.shared_parameters = {}
+    adapter.groups.pop('shared', None)

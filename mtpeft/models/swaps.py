@@ -1,0 +1,89 @@
+"""Modules that stand in for others until those come back."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+class Swaps:
+    """Which modules of a network were set aside, and where they belong.
+
+    What is set aside is no part of the network: it is in no state dict and has no gradients.
+
+    Example:
+        >>> net, swaps = nn.Sequential(nn.Linear(2, 2)), Swaps()
+        >>> swaps.put(net, '0', nn.Identity())
+        >>> swaps.undo(net)
+        >>> net[0]
+        Linear(in_features=2, out_features=2, bias=True)
+    """
+
+    def __init__(self) -> None:
+        self.aside: list[tuple[str, nn.Module]] | None = []
+
+    def put(self, root: nn.Module, name: str, new: nn.Module) -> None:
+        """Put ``new`` in the place of the module ``name`` of ``root``."""
+        owner, attribute = _place(root, name)
+        old = getattr(owner, attribute)
+        self.aside.append((name, old))
+        setattr(owner, attribute, new.train(old.training))
+
+    def undo(self, root: nn.Module) -> None:
+        """Put everything back, the last first.
+
+        Raises:
+            RuntimeError: it was given up.
+        """
+        if self.aside is None:
+            raise RuntimeError(
+                'This model has merged weights only (it was loaded from a merged file, or merged '
+                'with reversible=False), so there is nothing to go back to. Build it of its config '
+                'and load the checkpoint of its training.'
+            )
+        while self.aside:
+            name, old = self.aside.pop()
+            owner, attribute = _place(root, name)
+            setattr(owner, attribute, old)
+
+    def give_up(self) -> None:
+        """Let go of what was set aside: it cannot come back."""
+        self.aside = None
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast what was set aside as the network is."""
+        for _, module in self.aside or ():
+            module._apply(function)
+
+
+def _place(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    owner, _, attribute = name.rpartition('.')
+    return root.get_submodule(owner), attribute
+
+
+class Merging(nn.Module):
+    """Mixin: a module whose adapters can be merged, for inference only."""
+
+    _swaps: Swaps | None = None
+
+    @property
+    def merged(self) -> bool:
+        """Are the adapters merged into the weights?"""
+        return self._swaps is not None
+
+    def refuse_if_merged(self, what: str) -> None:
+        """Raise RuntimeError where ``what`` needs the adapters."""
+        if self.merged:
+            raise RuntimeError(
+                f'{what}: the adapters of this {type(self).__name__} are merged, for inference '
+                'only. Call unmerge_adapters() first.'
+            )
+
+    def train(self, mode: bool = True) -> 'Merging':
+        if mode:
+            self.refuse_if_merged('It cannot be trained')
+        return super().train(mode)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], *args: bool) -> nn.Module:
+        if self._swaps is not None:
+            self._swaps.apply(function)
+        return super()._apply(function, *args)
