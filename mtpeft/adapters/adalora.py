@@ -81,10 +81,7 @@ class AdaLoRA(LoRA):
         return dict(task_A=q, task_B=p)
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        frozen = layer.frozen(x)
-        q, p = _pair(*self.groups['shared'].effective().values())
-        out = frozen + self.scale * layer.low_rank(self.dropout(x), q, p)
-        return out, frozen if self.lane_reads_shared_input else None
+        return self._shared(layer, x, *_pair(*self.groups['shared'].effective().values()))
 
 
 def _pair(q: Tensor, p: Tensor, values: Tensor) -> list[Tensor]:

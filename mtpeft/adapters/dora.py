@@ -81,16 +81,8 @@ class DoRA(LoRA):
         return {**lanes, 'gain': self._gain(layer, a, b, self.task_magnitude)}
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        frozen = layer.frozen(x)
         a, b = self.groups['shared'].effective().values()
-        low = self.scale * layer.low_rank(self.dropout(x), a, b)
-        gain = self._gain(layer, a, b, self.magnitude)
-        return _scaled(layer, frozen + low, gain), frozen if self.lane_reads_shared_input else None
-
-    def lane(
-        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
-    ) -> Tensor:
-        return _scaled(layer, super().lane(layer, x, params, memory), params['gain'])
+        return self._shared(layer, x, a, b, self._gain(layer, a, b, self.magnitude))
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         direction = layer.weight + super().delta_weight(layer, task)
@@ -136,12 +128,3 @@ def row_norms(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _scaled(layer: nn.Module, out: Tensor, gain: Tensor) -> Tensor:
-    """``gain * (out - bias) + bias``, without rounding where the gain is 1."""
-    shape = (-1, *[1] * (layer.weight.ndim - 2))
-    scaled = out * gain.view(shape)
-    if layer.bias is not None:
-        scaled = scaled + ((1 - gain) * layer.bias).view(shape)
-    return scaled.to(out.dtype)

@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
+from mtpeft.adapters.formed_linear import best_form, formed_linear
+
+_is_batched = torch._C._functorch.is_batchedtensor
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 class AdapterLayer:
@@ -21,10 +26,13 @@ class AdapterLayer:
         adapter: The :class:`~mtpeft.adapters.base.Adapter`.
         stream: What carries the current pass (set by :mod:`mtpeft.adapters.lanes` while a lane
             block runs), ``None`` for a plain pass of the shared stream.
+        output_stays: Nobody changes this layer's output in place, so it may be kept for the
+            backward pass. A backbone whose family is known says so; alone, a layer is careful.
     """
 
     adapter: Adapter
     stream: Any = None
+    output_stays = False
 
     @classmethod
     def adopt(cls, layer: nn.Module) -> 'AdapterLayer':
@@ -53,6 +61,55 @@ class AdapterLayer:
         """``W x`` (``+ b``) with this layer's geometry and another weight of its shape."""
         raise TypeError(f'{type(self).__name__} defines no product with another weight.')
 
+    def adapted(
+        self,
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        gain: Tensor | None = None,
+        lanes: int = 1,
+    ) -> Tensor:
+        """``diag(gain) (W0 + scale B A) x + bias``.
+
+        Args:
+            x: The layer's input.
+            a: A ``(r, in[, k, k])``.
+            b: B ``(out, r)``.
+            scale: Of the product B A.
+            gain: ``(out,)``, ``None`` for 1.
+            lanes: How many lanes are mapped, where this runs under ``torch.vmap``.
+        """
+        return self.side_by_side(self.frozen(x), x, a, b, scale, gain)
+
+    def side_by_side(
+        self,
+        frozen: Tensor,
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        gain: Tensor | None = None,
+    ) -> Tensor:
+        """``gain * (frozen - bias + scale B A x) + bias``, without rounding where the gain is 1.
+
+        Args:
+            frozen: What came out of the frozen layer, its bias included.
+            x: Input of the low-rank product.
+            a: A ``(r, in[, k, k])``.
+            b: B ``(out, r)``.
+            scale: Of the product B A.
+            gain: ``(out,)``, ``None`` for 1.
+        """
+        out = frozen + scale * self.low_rank(x, a, b)
+        if gain is None:
+            return out
+        shape = (-1, *[1] * (self.weight.ndim - 2))
+        scaled = out * gain.view(shape)
+        if self.bias is not None:
+            scaled = scaled + ((1 - gain) * self.bias).view(shape)
+        return scaled.to(out.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self, x) if self.stream is None else self.stream(self, x)
 
@@ -70,6 +127,43 @@ class AdapterLinear(AdapterLayer, nn.Linear):
 
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
+
+    def adapted(
+        self,
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        gain: Tensor | None = None,
+        lanes: int = 1,
+    ) -> Tensor:
+        form = self._form(x, a, gain, lanes)
+        if form == 'plain':
+            return super().adapted(x, a, b, scale, gain, lanes)
+        device = x.device.type
+        if torch.is_autocast_enabled(device) and x.dtype in (torch.float32, *_HALVES):
+            x = x.to(torch.get_autocast_dtype(device))
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return formed_linear(x, self.weight, bias, a, b, gain, scale, form == 'thin')
+
+    def _form(self, x: Tensor, a: Tensor, gain: Tensor | None, lanes: int) -> str:
+        """The cheapest of the forms that give this pass what it needs."""
+        # a weight that is itself trained gets its gradient from the frozen layer
+        trained = self.weight.requires_grad and torch.is_grad_enabled()
+        mixed = x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type)
+        if x.ndim < 2 or trained or mixed:
+            return 'plain'
+        return best_form(
+            rows=x.numel() // x.shape[-1],
+            inner=self.in_features,
+            outer=self.out_features,
+            rank=len(a),
+            gain=gain is not None,
+            lanes=lanes,
+            same_input=lanes > 1 and not _is_batched(x),
+            grad=torch.is_grad_enabled(),
+            output_stays=self.output_stays,
+        )
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)

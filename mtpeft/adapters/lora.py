@@ -99,16 +99,26 @@ class LoRA(LowRankAdapter):
         return self.groups['task'].effective()
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self._shared(layer, x, *self.groups['shared'].effective().values())
+
+    def _shared(
+        self, layer: nn.Module, x: Tensor, a: Tensor, b: Tensor, gain: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The shared stream's output and memory, with the given factors and gain."""
+        drops = self.training and self.dropout.p > 0
+        if not drops and not self.lane_reads_shared_input:
+            return layer.adapted(x, a, b, self.scale, gain), None
         frozen = layer.frozen(x)
-        a, b = self.groups['shared'].effective().values()
-        out = frozen + self.scale * layer.low_rank(self.dropout(x), a, b)
+        out = layer.side_by_side(frozen, self.dropout(x), a, b, self.scale, gain)
         return out, frozen if self.lane_reads_shared_input else None
 
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
-        frozen = layer.frozen(x) if memory is None else memory
-        return frozen + self.scale * layer.low_rank(x, params['task_A'], params['task_B'])
+        pair, gain = (params['task_A'], params['task_B']), params.get('gain')
+        if memory is None:
+            return layer.adapted(x, *pair, self.scale, gain, len(self.tasks))
+        return layer.side_by_side(memory, x, *pair, self.scale, gain)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is not None and self.frozen_input == 'shared':

@@ -35,7 +35,8 @@ class SineAWB(FormedOnce, LoRA):
     use.
 
     The weights of all lanes are made at once, once a pass, and are kept between passes while
-    nothing is trained (evaluation mode, no gradients). They are full matrices: see ``limit``.
+    nothing is trained (evaluation mode, no gradients). They are full matrices: see ``limit``. With
+    the layer's own kernel W0 is added to them, and a lane is one product.
 
     Args:
         layer: The layer to adapt.
@@ -187,9 +188,13 @@ class SineAWB(FormedOnce, LoRA):
         return modulate(self.matrix(), self.frequencies(), self.gain, self.sine, self.lowpass)
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
-        sources = (*self._factors(), *self.clock.parameters())
+        sources = (*self._factors(), *self.clock.parameters(), layer.weight)
         ranks = tuple(self.ranks().values())
-        return {'kernel': self.formed(sources, self.kernels, ranks)}
+
+        def make() -> Tensor:
+            return layer.weight + self.kernels() if self._own_kernel else self.kernels()
+
+        return {'weight': self.formed(sources, make, ranks)}
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is None:
@@ -222,11 +227,11 @@ class SineAWB(FormedOnce, LoRA):
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
-        return layer.frozen(x) + self._convolve(layer, x, params['kernel'])
+        if self._own_kernel:
+            return layer.convolve(x, params['weight'], layer.bias)
+        return layer.frozen(x) + self._convolve(layer, x, params['weight'])
 
     def _convolve(self, layer: nn.Module, x: Tensor, kernel: Tensor) -> Tensor:
-        if self._own_kernel:
-            return layer.convolve(x, kernel)
         padding = [k // 2 for k in self.kernel]
         if isinstance(layer, nn.Conv2d):
             return F.conv2d(x, kernel, stride=layer.stride, padding=padding)

@@ -1,6 +1,6 @@
 """Sine-LoRA: the sine of a low-rank product (arXiv 2403.19243)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -88,11 +88,20 @@ class SineLoRA(FormedOnce, LoRA):
         return self._kernels('task')
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
-        return {'kernel': self._formed_of('task', self.task_kernels)}
+        whole = not self.lane_reads_shared_input
+        return {'weight': self._formed_of('task', self.task_kernels, layer if whole else None)}
 
-    def _formed_of(self, kind: str, make: Any) -> Tensor:
+    def _formed_of(
+        self, kind: str, kernels: Callable[[], Tensor], layer: nn.Module | None = None
+    ) -> Tensor:
+        """What is added to the frozen weight, or, with ``layer``, the whole weight."""
         group = self.groups[kind]
-        return self.formed(group.parameters.values(), make, tuple(group.active), name=kind)
+        sources = [*group.parameters.values(), *([] if layer is None else [layer.weight])]
+
+        def make() -> Tensor:
+            return kernels() if layer is None else layer.weight + kernels()
+
+        return self.formed(sources, make, tuple(group.active), name=kind)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is not None:
@@ -111,6 +120,10 @@ class SineLoRA(FormedOnce, LoRA):
     # -- streams -------------------------------------------------------------------------------
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        drops = self.training and self.dropout.p > 0
+        if not drops and not self.lane_reads_shared_input:
+            weight = self._formed_of(SHARED, self.shared_kernel, layer)
+            return layer.convolve(x, weight, layer.bias), None
         frozen = layer.frozen(x)
         kernel = self._formed_of(SHARED, self.shared_kernel)
         out = frozen + layer.convolve(self.dropout(x), kernel)
@@ -119,8 +132,9 @@ class SineLoRA(FormedOnce, LoRA):
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
-        frozen = layer.frozen(x) if memory is None else memory
-        return frozen + layer.convolve(x, params['kernel'])
+        if memory is None:
+            return layer.convolve(x, params['weight'], layer.bias)
+        return memory + layer.convolve(x, params['weight'])
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, omega={self.omega:g}, gain={self.gain:.3g}'

@@ -85,13 +85,13 @@ def test_kept_weights_follow_their_parameters():
     x = torch.randn(3, 6)
     with torch.no_grad():
         first, again = layer(x), layer(x)
-        lanes = layer.adapter.lane_tensors(layer)['kernel']
-        assert layer.adapter.lane_tensors(layer)['kernel'] is lanes  # made once
+        lanes = layer.adapter.lane_tensors(layer)['weight']
+        assert layer.adapter.lane_tensors(layer)['weight'] is lanes  # made once
         layer.adapter.A.mul_(1.5)
         moved = layer(x)
-        assert layer.adapter.lane_tensors(layer)['kernel'] is lanes  # not those that changed
+        assert layer.adapter.lane_tensors(layer)['weight'] is lanes  # not those that changed
         layer.adapter.task_A.mul_(1.5)
-        assert layer.adapter.lane_tensors(layer)['kernel'] is not lanes
+        assert layer.adapter.lane_tensors(layer)['weight'] is not lanes
     assert torch.equal(first, again) and not torch.allclose(first, moved)
 
 

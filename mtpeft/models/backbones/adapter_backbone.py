@@ -144,6 +144,7 @@ class AdapterBackbone(Merging, BaseModule):
         self.clock = make_clock(clock, plugins, self.tasks, self.family)
         self.commons = make_commons(plugins, self.tasks)
         self.adapted = inject_adapters(self, plugins)
+        self._tell_layers()
         self.token_stream = self._make_token_stream(prompts)
         self.lanes = self._make_lanes(strategy)
         check_streams(self)
@@ -214,6 +215,12 @@ class AdapterBackbone(Merging, BaseModule):
     def _modified_in_place(self, block: nn.Module) -> list[str]:
         ending = self.family.modified_in_place
         return [name for name, _ in block.named_modules() if ends_with(name, ending)]
+
+    def _tell_layers(self) -> None:
+        known = not isinstance(self.family, GenericFamily)
+        changed = self._modified_in_place(self.network)
+        for name, layer in self.adapter_layers().items():
+            layer.output_stays = known and name not in changed
 
     def init_weights(self) -> None:
         """Load the pretrained weights and let adapters start from them.

@@ -67,23 +67,23 @@ def test_lane_strategies_agree(family, method):
         pytest.skip('addition normalises the last axis: Linear layers only')
     results = []
     for strategy in ('loop', 'fold', 'vmap'):
-        model = tiny(family, method, lane_strategy=strategy).eval()
+        model = tiny(family, method, lane_strategy=strategy).double().eval()
         if results:
             model.load_state_dict(results[0][0])
         else:
             torch.manual_seed(1)
             stir(model, 0.05)
-        levels = model(picture())
+        levels = model(picture().double())
         sum(level.square().mean() for task in levels.values() for level in task).backward()
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         results.append((model.state_dict(), levels, grads))
     for _, levels, grads in results[1:]:
-        torch.testing.assert_close(levels, results[0][1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(levels, results[0][1], rtol=1e-6, atol=1e-8)
         # a folded pass gives what nobody reads a gradient of zero instead of none
         extra = {n for n in grads if n not in results[0][2]}
         assert extra <= set(model.unused_parameter_names())
         assert not any(grads.pop(n).any() for n in extra)
-        torch.testing.assert_close(grads, results[0][2], rtol=1e-2, atol=1e-5)
+        torch.testing.assert_close(grads, results[0][2], rtol=1e-6, atol=1e-8)
 
 
 @families
