@@ -49,6 +49,34 @@ def test_benchmark_json(capsys):
     assert result['peak_memory_mb'] > 10
 
 
+def test_benchmark_of_parts_and_operators(tmp_path, capsys):
+    file, trace = tmp_path / 'result.json', tmp_path / 'trace.json'
+    call_tool('tools/analysis_tools/benchmark.py', CONFIG, '--size', 32, 32, '--steps', 1,
+              '--warmup', 0, '--device', 'cpu', '--components', '--profile', '--trace', trace,
+              '--json-file', file)  # fmt: skip
+    result, out = json.loads(file.read_text()), capsys.readouterr().out
+    assert {'stem', 'lane blocks', 'backward pass'} < set(result['components']['train'])
+    assert 'lane blocks' in out and 'aten::' in result['profile'] and result['profile'] in out
+    assert json.loads(trace.read_text())['traceEvents']
+
+
+def test_benchmark_sweep(tmp_path, capsys):
+    plot = tmp_path / 'plot.png'
+    call_tool('tools/analysis_tools/benchmark.py', CONFIG, '--size', 32, 32, '--steps', 1,
+              '--warmup', 0, '--device', 'cpu', '--sweep', 'tasks', '--values', 1, 2, '--json',
+              '--plot', plot)  # fmt: skip
+    result = json.loads(capsys.readouterr().out)
+    assert result['size'] == [32, 32] and [row['value'] for row in result['rows']] == [1, 2]
+    assert 'further' in result['rows'][1]['train'] and plot.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(('option', 'value'), [('--plot', 'x.png'), ('--trace', 'x.json')])
+def test_benchmark_options_that_need_another(option, value, capsys):
+    with pytest.raises(SystemExit):
+        call_tool('tools/analysis_tools/benchmark.py', CONFIG, option, value)
+    assert f'{option} needs --' in capsys.readouterr().err
+
+
 def test_benchmark_refuses_nonsense(capsys):
     with pytest.raises(SystemExit):
         call_tool('tools/analysis_tools/benchmark.py', CONFIG, '--batch-size', 0)

@@ -14,6 +14,7 @@ from torch import nn
 from mtpeft.registry import MODELS
 from mtpeft.tasks import build_tasks
 from mtpeft.utils.benchmark import (
+    CLOCKS,
     PROMPT_FREE,
     Call,
     inference,
@@ -35,11 +36,16 @@ def test_rounds_take_turns_and_start_later_each_time():
     assert all(len(seconds) == 3 for seconds in times.values())
 
 
-def test_what_a_call_prepares_is_not_timed():
-    import time
+def test_what_a_call_prepares_is_not_timed(monkeypatch):
+    now = [0.0]
+    monkeypatch.setitem(CLOCKS, 'wall', lambda: now[0])
 
-    slow = Call(lambda: None, prepare=lambda: time.sleep(0.05))
-    assert max(time_in_turns({'x': slow}, rounds=2)['x']) < 0.04
+    def take(seconds):
+        now[0] += seconds
+
+    call = Call(lambda: take(1), prepare=lambda: take(10))
+    assert time_in_turns({'x': call, 'y': lambda: take(2)}, rounds=2) == dict(x=[1, 1], y=[2, 2])
+    assert now[0] == 3 * (10 + 1 + 2)
 
 
 def test_ratios_are_formed_round_by_round():

@@ -4,13 +4,11 @@ Written from the formulas of arXiv 2403.20320 as a fork of a backbone by hand lo
 over tasks in the last block's proj and MLP, attention shared, low-rank paths beside the frozen
 ones, patch merging and projections one stream after another, heads at full resolution. No block of
 timm, no lane, no adapter of mtpeft; losses are mtpeft's, so that both optimise the same. Dropout
-and stochastic depth are left out.
-
-python tools/benchmark/reference_mtlora.py [SIZE]  prints multiply-adds and parameters.
+and stochastic depth are left out. Called as a script, it prints multiply-adds and parameters.
 """
 
+import argparse
 import re
-import sys
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from mtpeft.models.build import build_module
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.benchmark import multiply_adds
 from mtpeft.utils.suggest import hint
 
 ATTENTION = ('timm', 'plain', 'fused')
@@ -358,11 +357,11 @@ def _shift_mask(size: tuple[int, int], window: int, shift: int) -> Tensor:
     return torch.where(region[:, None] == region[:, :, None], 0.0, -100.0)
 
 
-def main(size: int = 448) -> None:
-    from mtpeft.utils.benchmark import multiply_adds
-
-    tasks = ['semseg', 'human_parts', 'sal', 'normals']
-    model = ReferenceMTLoRA(tasks, (size, size)).eval()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('size', type=int, nargs='?', default=448, help='side of the picture')
+    size = parser.parse_args().size
+    model = ReferenceMTLoRA(['semseg', 'human_parts', 'sal', 'normals'], (size, size)).eval()
     with torch.no_grad():
         count = multiply_adds(lambda: model(torch.zeros(1, 3, size, size)))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -370,4 +369,4 @@ def main(size: int = 448) -> None:
 
 
 if __name__ == '__main__':
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -7,6 +7,7 @@ from torch import nn
 from mtpeft.utils.benchmark.batch import fresh
 from mtpeft.utils.benchmark.memory import peak_of_process
 from mtpeft.utils.benchmark.rounds import Call, spread, time_in_turns
+from mtpeft.utils.benchmark.variants import merge
 
 
 def runner_step(model: nn.Module, wrapper: OptimWrapper, batch: dict) -> Call:
@@ -47,8 +48,30 @@ def measure(
     result = {}
     for name, call in calls.items():
         # one after the other: a run is a run of steps, or of inferences
-        times = time_in_turns({name: call}, steps, warmup, device, clock)[name]
-        seconds = spread(times)['median']
-        result[name] = dict(seconds=seconds, pictures_per_second=number / seconds)
+        result[name] = _speed(call, number, device, steps, warmup, clock)
     peak = torch.cuda.max_memory_allocated(device) if on_gpu else peak_of_process()
     return dict(**result, peak_memory_mb=peak / 2**20)
+
+
+def measure_merged(
+    model: nn.Module,
+    batch: dict,
+    device: torch.device,
+    steps: int,
+    warmup: int,
+    clock: str = 'wall',
+) -> dict[str, float]:
+    """``seconds`` and ``pictures_per_second`` of inference; the adapters stay merged.
+
+    Raises:
+        ValueError: the model has no ``merge_adapters()``.
+    """
+    call = runner_inference(merge(model.eval()), batch)
+    return _speed(call, len(batch['inputs']), device, steps, warmup, clock)
+
+
+def _speed(
+    call: Call, number: int, device: torch.device, steps: int, warmup: int, clock: str
+) -> dict[str, float]:
+    seconds = spread(time_in_turns({'': call}, steps, warmup, device, clock)[''])['median']
+    return dict(seconds=seconds, pictures_per_second=number / seconds)

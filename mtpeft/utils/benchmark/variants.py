@@ -69,6 +69,21 @@ def can_merge(model: nn.Module) -> bool:
     return callable(getattr(model, 'merge_adapters', None))
 
 
+def merge(model: nn.Module) -> nn.Module:
+    """The model with its adapters merged.
+
+    Raises:
+        ValueError: it has no ``merge_adapters()``.
+    """
+    if not can_merge(model):
+        raise ValueError(
+            f'{type(model).__name__} has no merge_adapters(), so there is no merged inference to '
+            'measure; leave --merged out.'
+        )
+    model.merge_adapters()
+    return model
+
+
 def can_choose_tasks(model: nn.Module) -> bool:
     """Can the model be asked for some of its tasks, ``model(inputs, tasks=[...])``?"""
     return 'tasks' in inspect.signature(type(model).forward).parameters
