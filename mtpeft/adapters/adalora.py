@@ -80,8 +80,8 @@ class AdaLoRA(LoRA):
         q, p = _pair(*self.groups['task'].effective().values())
         return dict(task_A=q, task_B=p)
 
-    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self._shared(layer, x, *_pair(*self.groups['shared'].effective().values()))
+    def _shared_terms(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
+        return *_pair(*self.groups['shared'].effective().values()), None
 
 
 def _pair(q: Tensor, p: Tensor, values: Tensor) -> list[Tensor]:

@@ -174,6 +174,13 @@ class Adapter(nn.Module):
     def reset_from_weight(self, layer: nn.Module) -> None:
         """Called when the frozen weight was (re)loaded; methods that start from it override."""
 
+    def stream_weight(self, layer: nn.Module) -> Tensor | None:
+        """The weight that the shared stream passes in a pass made now, with its gradient.
+
+        ``None`` where the stream is more than one product (dropout, or no change of a weight).
+        """
+        return None
+
     # -- task parameters -----------------------------------------------------------------------
 
     def lane_parameters(self) -> dict[str, nn.Parameter]:

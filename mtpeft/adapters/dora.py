@@ -80,9 +80,9 @@ class DoRA(LoRA):
         a, b = lanes.values()
         return {**lanes, 'gain': self._gain(layer, a, b, self.task_magnitude)}
 
-    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        a, b = self.groups['shared'].effective().values()
-        return self._shared(layer, x, a, b, self._gain(layer, a, b, self.magnitude))
+    def _shared_terms(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
+        a, b, _ = super()._shared_terms(layer)
+        return a, b, self._gain(layer, a, b, self.magnitude)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         direction = layer.weight + super().delta_weight(layer, task)

@@ -99,14 +99,30 @@ class LoRA(LowRankAdapter):
         return self.groups['task'].effective()
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self._shared(layer, x, *self.groups['shared'].effective().values())
+        return self._shared(layer, x, *self._shared_terms(layer))
+
+    def _shared_terms(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A, B and the gain of each row that the shared stream uses in this pass."""
+        a, b = self.groups['shared'].effective().values()
+        return a, b, None
+
+    def stream_weight(self, layer: nn.Module) -> Tensor | None:
+        if self._drops or 'shared' not in self.groups:
+            return None
+        with torch.autocast(layer.weight.device.type, enabled=False):
+            a, b, gain = self._shared_terms(layer)
+            weight = layer.weight + self.scale * torch.tensordot(b, a, dims=1)
+            return weight if gain is None else weight * gain.view(-1, *[1] * (weight.ndim - 1))
+
+    @property
+    def _drops(self) -> bool:
+        return self.training and self.dropout.p > 0
 
     def _shared(
         self, layer: nn.Module, x: Tensor, a: Tensor, b: Tensor, gain: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """The shared stream's output and memory, with the given factors and gain."""
-        drops = self.training and self.dropout.p > 0
-        if not drops and not self.lane_reads_shared_input:
+        if not self._drops and not self.lane_reads_shared_input:
             return layer.adapted(x, a, b, self.scale, gain), None
         frozen = layer.frozen(x)
         out = layer.side_by_side(frozen, self.dropout(x), a, b, self.scale, gain)

@@ -117,13 +117,14 @@ class SineLoRA(FormedOnce, LoRA):
         with all_components(self):
             return layer.weight + self.task_kernels()
 
+    def stream_weight(self, layer: nn.Module) -> Tensor | None:
+        return None if self._drops else self._formed_of(SHARED, self.shared_kernel, layer)
+
     # -- streams -------------------------------------------------------------------------------
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        drops = self.training and self.dropout.p > 0
-        if not drops and not self.lane_reads_shared_input:
-            weight = self._formed_of(SHARED, self.shared_kernel, layer)
-            return layer.convolve(x, weight, layer.bias), None
+        if not self._drops and not self.lane_reads_shared_input:
+            return layer.convolve(x, self.stream_weight(layer), layer.bias), None
         frozen = layer.frozen(x)
         kernel = self._formed_of(SHARED, self.shared_kernel)
         out = frozen + layer.convolve(self.dropout(x), kernel)

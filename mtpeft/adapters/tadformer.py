@@ -134,7 +134,7 @@ class TADFormer(LoRA):
     # -- streams -------------------------------------------------------------------------------
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Passed | None]:
-        if not self.tasks and not (self.training and self.dropout.p > 0):
+        if not self.tasks and not self._drops:
             return layer.adapted(x, *self._factors(), self.scale), None
         frozen, dropped = layer.frozen(x), self.dropout(x)
         out = frozen + self.scale * layer.low_rank(dropped, *self._factors())

@@ -1,12 +1,46 @@
 """Feature levels, shared by the tasks or one stream a task."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mtpeft.utils.suggest import hint
+
+
+class Unreduced(NamedTuple):
+    """A level before its last linear map, for who maps it on and can join the two maps.
+
+    What a patch merging makes of a stream is read by a narrow projection only: with both weights
+    multiplied first, the wide map is never made, forward and backward.
+
+    Attributes:
+        rows: ``(B, h, w, k)``.
+        weight: ``(C, k)``; the level is ``rows @ weight.T``, as ``(B, C, h, w)``.
+    """
+
+    rows: Tensor
+    weight: Tensor
+
+    def projected(self, weight: Tensor) -> Tensor:
+        """The level passed through a 1x1 convolution without bias, ``weight`` ``(c, C, 1, 1)``.
+
+        As one map or as two, whichever takes fewer operations.
+        """
+        weight = weight.flatten(1)
+        (narrow, wide), inner = weight.shape, self.weight.shape[1]
+        number = self.rows.numel() // inner
+        if narrow * inner * (wide + number) < number * wide * (inner + narrow):
+            # small, and rounded once: not in autocast's half precision
+            with torch.autocast(weight.device.type, enabled=False):
+                joined = weight @ self.weight.to(weight.dtype)
+            out = F.linear(self.rows, joined)
+        else:
+            out = F.linear(F.linear(self.rows, self.weight), weight)
+        return out.permute(0, 3, 1, 2).contiguous()
+
 
 Levels = Sequence[Tensor]
 Features = Levels | Mapping[str, Levels]

@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
+from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.models.build import build_module
 from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
@@ -210,10 +211,17 @@ class MultiTaskModel(Merging, BaseModel):
 
     def _logits(self, inputs: Tensor) -> dict[str, Tensor]:
         """Logits at the resolution of the heads, of the padded input."""
-        features = self.backbone(pad(inputs, self._padded_size(inputs)))
+        inputs = pad(inputs, self._padded_size(inputs))
+        features = self.backbone(inputs, **self._joining)
         for neck in self.necks:
             features = neck(features)
         return self.decoder(features)
+
+    @property
+    def _joining(self) -> dict[str, bool]:
+        """Levels may come before their patch merging's linear map where the neck can join it."""
+        joins = self.necks and getattr(self.necks[0], 'takes_unreduced', False)
+        return {'unreduced': True} if joins and isinstance(self.backbone, AdapterBackbone) else {}
 
     def _padded_size(self, inputs: Tensor) -> tuple[int, int]:
         divisor = getattr(self.backbone, 'size_divisor', 1)

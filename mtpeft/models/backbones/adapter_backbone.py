@@ -31,6 +31,7 @@ from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.prompts import make_token_stream
 from mtpeft.models.backbones.report import adapter_table, backbone_components
 from mtpeft.models.backbones.token_stream import TokenStream
+from mtpeft.models.features import Unreduced
 from mtpeft.models.merge_report import MergeReport
 from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
@@ -236,8 +237,16 @@ class AdapterBackbone(Merging, BaseModule):
 
     # -- forward -------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> dict[str, tuple[Tensor, ...]] | tuple[Tensor, ...]:
-        """Levels of the picture ``(B, 3, H, W)``, one tuple a task, or one tuple."""
+    def forward(
+        self, x: Tensor, unreduced: bool = False
+    ) -> dict[str, tuple[Tensor, ...]] | tuple[Tensor, ...]:
+        """Levels of the picture ``(B, 3, H, W)``, one tuple a task, or one tuple.
+
+        Args:
+            x: The picture.
+            unreduced: Who reads the levels takes those of lanes before the linear map of their
+                patch merging, as :class:`~mtpeft.models.features.Unreduced`, where that is cheaper.
+        """
         if isinstance(self.family, GenericFamily):
             levels = self.family.features(self.network, x)
             return dict.fromkeys(self.tasks, levels) if self.tasks else levels
@@ -249,8 +258,8 @@ class AdapterBackbone(Merging, BaseModule):
         for index, stage in enumerate(self.family.stages):
             if tokens is not None:
                 tokens = self.token_stream.enter(index, tokens)
-            x, taps, tokens = self._run_stage(stage, x, tokens)
-            maps = [self.family.to_nchw(t) for t in taps]
+            x, taps, tokens = self._run_stage(stage, x, tokens, unreduced)
+            maps = [t if isinstance(t, Unreduced) else self.family.to_nchw(t) for t in taps]
             shared_levels.append(maps[0])
             for i, task in enumerate(self.tasks):
                 lane_levels[task].append(maps[1 + i] if len(maps) > 1 else maps[0])
@@ -259,8 +268,8 @@ class AdapterBackbone(Merging, BaseModule):
         return {task: tuple(levels) for task, levels in lane_levels.items()}
 
     def _run_stage(
-        self, stage: Stage, x: Tensor, tokens: Tensor | None
-    ) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        self, stage: Stage, x: Tensor, tokens: Tensor | None, unreduced: bool = False
+    ) -> tuple[Tensor, list[Tensor | Unreduced], Tensor | None]:
         """The shared stream for the next stage, the tapped streams (shared, then lanes), tokens."""
         size = self.family.size(x)
         self.family.fit_map(self.network, stage, size)
@@ -278,8 +287,21 @@ class AdapterBackbone(Merging, BaseModule):
         merge = self.network.get_submodule(stage.merge)
         if self.tap == 'pre_merge':
             return self.family.run_merge(merge, x), self._normed(stage, streams), tokens
+        weight = self._reduction_weight(merge) if unreduced and lanes is not None else None
+        if weight is not None:
+            lanes = lanes.flatten(0, 1) if stage.end is None else torch.cat(streams[1:])
+            rows = self.family.before_reduction(merge, lanes).chunk(len(self.tasks))
+            x = self.family.run_merge(merge, x)
+            return x, [x, *(Unreduced(r, weight) for r in rows)], tokens
         merged = self.family.run_merge(merge, torch.cat(streams)).chunk(len(streams))
         return merged[0], list(merged), tokens
+
+    def _reduction_weight(self, merge: nn.Module) -> Tensor | None:
+        """Weight of the patch merging's linear map, ``None`` where it cannot be joined."""
+        layer = self.family.reduction(merge)
+        if not isinstance(layer, AdapterLayer):
+            return None if layer is None else layer.weight
+        return None if layer.adapter.tasks else layer.adapter.stream_weight(layer)
 
     def _run_block(
         self, name: str, x: Tensor, tokens: Tensor | None, size: tuple[int, int]

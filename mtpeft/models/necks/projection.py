@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule, ModuleDict, ModuleList
 from torch import Tensor, nn
 
-from mtpeft.models.features import Features, by_task
+from mtpeft.models.features import Features, Unreduced, by_task
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
 
@@ -14,7 +14,8 @@ from mtpeft.tasks import TaskSpec, build_tasks
 class ProjectionNeck(BaseModule):
     """One 1x1 convolution without bias per task and level, as in MTLoRA (arXiv 2403.20320).
 
-    Parameters are named ``proj.<task>.<level>.weight``.
+    Parameters are named ``proj.<task>.<level>.weight``. A level that comes before its patch
+    merging's linear map (:class:`~mtpeft.models.features.Unreduced`) passes both maps as one.
 
     Args:
         in_channels: Widths of the levels, from the backbone where the model builds the neck.
@@ -32,6 +33,9 @@ class ProjectionNeck(BaseModule):
         >>> [tuple(level.shape) for level in neck(levels)['depth']]
         [(1, 2, 6, 6), (1, 4, 3, 3)]
     """
+
+    #: takes levels that are :class:`~mtpeft.models.features.Unreduced`
+    takes_unreduced = True
 
     def __init__(
         self,
@@ -62,16 +66,21 @@ class ProjectionNeck(BaseModule):
         """Project levels ``(B, C, H, W)``.
 
         Args:
-            features: A tuple of levels shared by all tasks, or one a task.
+            features: A tuple of levels shared by all tasks, or one a task; each a tensor or
+                ``Unreduced``.
 
         Returns:
             Levels by task.
         """
         return {
-            name: tuple(conv(x) for conv, x in zip(self.proj[name], levels, strict=True))
+            name: tuple(_project(c, x) for c, x in zip(self.proj[name], levels, strict=True))
             for name, levels in by_task(features, self.proj).items()
         }
 
     def parameter_components(self) -> dict[str, list[str]]:
         """Component of each parameter, see :mod:`mtpeft.models.components`."""
         return {'projections': [name for name, _ in self.named_parameters()]}
+
+
+def _project(conv: nn.Conv2d, level: Tensor | Unreduced) -> Tensor:
+    return level.projected(conv.weight) if isinstance(level, Unreduced) else conv(level)

@@ -103,6 +103,14 @@ class Family:
         """The patch merging."""
         return merge(x)
 
+    def reduction(self, merge: nn.Module) -> nn.Linear | None:
+        """The patch merging's last layer, where that is a Linear layer without bias."""
+        return None
+
+    def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
+        """What :meth:`reduction` takes, ``(B, h, w, k)``."""
+        raise NotImplementedError
+
     def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
         """Prepare the stage's blocks for a map of ``size`` (H, W)."""
 

@@ -77,6 +77,15 @@ class MMSegSwin(Family):
         out, size = merge(x.flatten(1, 2), self.size(x))
         return out.unflatten(1, tuple(size))
 
+    def reduction(self, merge: nn.Module) -> nn.Linear | None:
+        return merge.reduction if merge.reduction.bias is None else None
+
+    def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
+        x = x.permute(0, 3, 1, 2)
+        x = x if merge.adap_padding is None else merge.adap_padding(x)
+        size = tuple(side // 2 for side in x.shape[2:])
+        return merge.norm(merge.sampler(x).transpose(1, 2)).unflatten(1, size)
+
     def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
         for index, name in enumerate(stage.blocks):
             attention = network.get_submodule(name).attn

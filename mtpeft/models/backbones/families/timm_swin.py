@@ -1,5 +1,6 @@
 """timm's Swin Transformer."""
 
+import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
@@ -64,6 +65,15 @@ class TimmSwin(Family):
 
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
         return network.patch_embed(x)
+
+    def reduction(self, merge: nn.Module) -> nn.Linear | None:
+        return merge.reduction
+
+    def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        x = x.unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
+        return merge.norm(x.permute(0, 1, 3, 4, 2, 5).flatten(3))
 
     def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
         for name in stage.blocks:

@@ -29,6 +29,9 @@ class TimmSwinV2(TimmSwin):
             if hasattr(module, 'qkv_bias_separate'):
                 module.qkv_bias_separate = True
 
+    def reduction(self, merge: nn.Module) -> None:
+        return None  # its norm comes behind it
+
     @staticmethod
     def serves(network: nn.Module) -> bool:
         return isinstance(network, SwinTransformerV2)
