@@ -35,6 +35,7 @@ def test_ratios_of_one_run(tmp_path, capsys):
                for kind in ('one task', 'one task merged')}  # fmt: skip
     wanted |= {'reference: step', 'reference: inference', 'frozen: one task'}
     assert {*rows, *found['skipped']} == wanted
+    assert {'mtlora', 'faar'} <= set(found['merged_difference'])
     assert all(error < 1e-4 for error in found['merged_difference'].values())
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)

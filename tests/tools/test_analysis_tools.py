@@ -53,21 +53,25 @@ def test_benchmark_of_parts_and_operators(tmp_path, capsys):
     file, trace = tmp_path / 'result.json', tmp_path / 'trace.json'
     call_tool('tools/analysis_tools/benchmark.py', CONFIG, '--size', 32, 32, '--steps', 1,
               '--warmup', 0, '--device', 'cpu', '--components', '--profile', '--trace', trace,
-              '--json-file', file)  # fmt: skip
+              '--json-file', file, '--merged')  # fmt: skip
     result, out = json.loads(file.read_text()), capsys.readouterr().out
     assert {'stem', 'lane blocks', 'backward pass'} < set(result['components']['train'])
     assert 'lane blocks' in out and 'aten::' in result['profile'] and result['profile'] in out
     assert json.loads(trace.read_text())['traceEvents']
+    seconds = result['merged']['seconds']
+    assert result['merged']['pictures_per_second'] == pytest.approx(1 / seconds)
+    assert f'merged {seconds:.4f}' in ' '.join(out.split())
 
 
 def test_benchmark_sweep(tmp_path, capsys):
     plot = tmp_path / 'plot.png'
     call_tool('tools/analysis_tools/benchmark.py', CONFIG, '--size', 32, 32, '--steps', 1,
               '--warmup', 0, '--device', 'cpu', '--sweep', 'tasks', '--values', 1, 2, '--json',
-              '--plot', plot)  # fmt: skip
+              '--merged', '--plot', plot)  # fmt: skip
     result = json.loads(capsys.readouterr().out)
     assert result['size'] == [32, 32] and [row['value'] for row in result['rows']] == [1, 2]
-    assert 'further' in result['rows'][1]['train'] and plot.stat().st_size > 1000
+    assert all('further' in result['rows'][1][part] for part in ('train', 'inference', 'merged'))
+    assert plot.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(('option', 'value'), [('--plot', 'x.png'), ('--trace', 'x.json')])

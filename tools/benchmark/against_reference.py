@@ -159,7 +159,7 @@ class Cases:
             if merged:
                 call = inference(model, self._inputs()[:1])
                 before = call()
-                model.merge_adapters()
+                variants.merge(model)
                 self.differences[variant] = variants.difference(call(), before)
             self._models[key] = model
         return self._models[key]

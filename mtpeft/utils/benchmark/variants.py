@@ -70,7 +70,7 @@ def can_merge(model: nn.Module) -> bool:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """The model with its adapters merged.
+    """The model with its adapters merged for good, so that their memory is free.
 
     Raises:
         ValueError: it has no ``merge_adapters()``.
@@ -80,7 +80,7 @@ def merge(model: nn.Module) -> nn.Module:
             f'{type(model).__name__} has no merge_adapters(), so there is no merged inference to '
             'measure; leave --merged out.'
         )
-    model.merge_adapters()
+    model.merge_adapters(reversible=False)
     return model
 
 
