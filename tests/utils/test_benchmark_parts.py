@@ -76,7 +76,7 @@ SLOW = {
     'shared blocks': lambda model: model.backbone.network.layers[0].blocks[0].norm1,
     'lane blocks': lambda model: model.backbone.network.layers[2].blocks[0].norm2,
     'merging': lambda model: model.backbone.network.layers[1].downsample.norm,
-    'necks': lambda model: model.necks[0].proj['depth'][0],
+    'necks': lambda model: model.necks[0].proj['depth'][3],
     'heads': lambda model: model.decoder.heads['semseg'].norm,
 }
 
@@ -93,9 +93,11 @@ def test_a_slow_module_slows_its_part_alone(cfg, part, nap, monkeypatch):
     times = component_times(model, wrapper, batch, steps=1, warmup=0)
     for step, parts in times.items():
         slow = {name: seconds for name, seconds in parts.items() if seconds}
-        # a lane block runs for the shared stream and for the lanes; a merging for all at once
-        wanted = {} if part == 'losses' and step == 'inference' else {part: 1}
-        assert slow == ({part: 2} if part == 'lane blocks' else wanted)
+        if part == 'losses' and step == 'inference':
+            assert not slow
+        else:
+            # lane blocks and mergings run for the shared stream and for the lanes
+            assert slow == {part: 2 if part in ('lane blocks', 'merging') else 1}
 
 
 def test_blocks_computed_again_count_for_the_backward_pass(cfg, nap):
@@ -114,7 +116,7 @@ def test_watching_leaves_no_trace_and_takes_the_same_step(cfg):
     runner_step(*plain)()
     model = watched[0]
     assert model.backbone.lanes is lanes
-    assert not {'stem', 'run_merge'} & set(vars(model.backbone.family))
+    assert not {'stem', 'run_merge', 'before_reduction'} & set(vars(model.backbone.family))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     # dropout of the adapters draws otherwise: only what does not depend on it is compared
     assert watched[1].optimizer.state_dict()['state'].keys() == (

@@ -16,6 +16,9 @@ STEM, SHARED, LANES, MERGING = 'stem', 'shared blocks', 'lane blocks', 'merging'
 REST_OF_BACKBONE, REST = 'rest of the backbone', 'rest of the forward pass'
 NECKS, HEADS, LOSSES = 'necks', 'heads', 'losses'
 PREPROCESSING, BACKWARD, OPTIMIZER = 'preprocessing', 'backward pass', 'optimizer step'
+#: Methods of a family that are parts. A merging whose linear map is joined to the projections ends
+#: before that map, which then counts for the necks.
+_METHODS = dict(stem=STEM, run_merge=MERGING, before_reduction=MERGING)
 
 
 class Stopwatch:
@@ -100,7 +103,7 @@ def watching(model: nn.Module, watch: Stopwatch) -> Iterator[None]:
                 stack.callback(handle.remove)
         backbone = model.backbone
         if isinstance(backbone, AdapterBackbone):
-            for attribute, name in (('stem', STEM), ('run_merge', MERGING)):
+            for attribute, name in _METHODS.items():
                 method = getattr(backbone.family, attribute)
                 setattr(backbone.family, attribute, _Timed(method, watch, name))
                 stack.callback(delattr, backbone.family, attribute)
