@@ -83,10 +83,7 @@ class _LanePass:
 class _FoldedPass:
     """Stream of a folded pass: the batch axis holds the shared stream, then each lane."""
 
-    def __init__(
-        self, names: dict[AdapterLayer, str], tasks: Sequence[str], diverged: bool
-    ) -> None:  # fmt: skip
-        self.names = names
+    def __init__(self, tasks: Sequence[int], diverged: bool) -> None:
         self.tasks = tasks
         self.diverged = diverged
 
@@ -96,7 +93,7 @@ class _FoldedPass:
             return adapter(layer, x)
         shared, *lanes = x.chunk(1 + len(self.tasks))
         stacked = adapter.lane_tensors(layer)
-        params = [{k: v[i] for k, v in stacked.items()} for i in range(len(self.tasks))]
+        params = [{k: v[i] for k, v in stacked.items()} for i in self.tasks]
         if adapter.shared_reads_lanes:
             memory = layer.frozen(shared)
         else:
@@ -136,8 +133,8 @@ class LaneBlock:
         self.tasks = tuple(tasks)
         self.run = run
         self.find_layers()
-        reads_lanes = any(m.adapter.shared_reads_lanes for m in self.layers.values())
-        self.strategy = 'fold' if reads_lanes else strategy
+        self.reads_lanes = any(m.adapter.shared_reads_lanes for m in self.layers.values())
+        self.strategy = 'fold' if self.reads_lanes else strategy
         replace_drop_path(block)
 
     def find_layers(self) -> None:
@@ -150,32 +147,34 @@ class LaneBlock:
         """The layers with task parameters, in the order of the block's modules."""
         return {name: layer for name, layer in self.layers.items() if layer.adapter.tasks}
 
-    @property
-    def copies(self) -> int:
-        """How often the block sees each picture on its batch axis."""
-        return 1 + len(self.tasks) if self.strategy == 'fold' else 1
+    def copies(self, tasks: Sequence[int] | None = None) -> int:
+        """How often the block sees each picture on its batch axis, for some tasks or for all."""
+        return 1 + len(self._folded(tasks)) if self.strategy == 'fold' else 1
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _folded(self, tasks: Sequence[int] | None) -> Sequence[int]:
+        """The lanes of a folded pass: all where the shared stream is made of them."""
+        every = range(len(self.tasks))
+        return every if tasks is None or self.reads_lanes else tasks
+
+    def __call__(self, x: Tensor, tasks: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """Run the block.
 
         Args:
             x: The block's input ``(B, ...)``, the same for all.
+            tasks: Positions of the tasks whose lanes are wanted, in their order; all by default.
 
         Returns:
             The shared stream's output ``(B, ...)`` and the lanes' ``(T, B, ...)``.
         """
-        names = {layer: name for name, layer in self.layers.items()}
         if self.strategy == 'fold':
-            folded = x.repeat(self.copies, *[1] * (x.ndim - 1))
-            stream = _FoldedPass(names, self.tasks, self._drops)
-            with self._streaming(stream), self._marking(stream):
-                out = self.run(self.block, folded)
-            shared, *lanes = out.chunk(self.copies)
-            return shared, torch.stack(lanes)
+            return self._fold(x, tasks)
+        names = {layer: name for name, layer in self.layers.items()}
         recorder = _SharedPass(names, self.copied)
         with self._streaming(recorder):
             shared = self.run(self.block, x)
-        params = {n: layer.adapter.lane_tensors(layer) for n, layer in self.task_layers.items()}
+        count = len(self.tasks) if tasks is None else len(tasks)
+        params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks)
+                  for n, layer in self.task_layers.items()}  # fmt: skip
 
         def lane(params: dict, memory: dict) -> Tensor:
             with self._streaming(_LanePass(names, params, memory, self.copied, False)):
@@ -186,14 +185,23 @@ class LaneBlock:
             with self._streaming(stream), self._marking(stream):
                 return self.run(self.block, x)
 
-        if self.strategy == 'loop' or self._vmap_defeats_autocast(x):
+        if self.strategy == 'loop' or count == 1 or self._vmap_defeats_autocast(x):
             slices = [
                 {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
-                for i in range(len(self.tasks))
+                for i in range(count)
             ]
             return shared, torch.stack([one_lane(p) for p in slices])
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return shared, mapped(params, recorder.memory)
+
+    def _fold(self, x: Tensor, tasks: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+        folded = self._folded(tasks)
+        stream = _FoldedPass(folded, self._drops)
+        with self._streaming(stream), self._marking(stream):
+            out = self.run(self.block, x.repeat(1 + len(folded), *[1] * (x.ndim - 1)))
+        shared, *lanes = out.chunk(1 + len(folded))
+        wanted = folded if tasks is None else tasks
+        return shared, torch.stack([lanes[folded.index(task)] for task in wanted])
 
     @property
     def _drops(self) -> bool:
@@ -261,6 +269,17 @@ class LaneBlock:
                 unread.append(adapter)
             needed = needed or adapter.lane_reads_shared_input
         return unread
+
+
+def select_tasks(
+    tensors: dict[str, Tensor], tasks: Sequence[int] | None
+) -> dict[str, Tensor]:  # fmt: skip
+    """The rows ``tasks`` of stacked tensors ``(T, ...)``; views where they lie side by side."""
+    if tasks is None:
+        return tensors
+    first, end = tasks[0], tasks[-1] + 1
+    rows = slice(first, end) if list(tasks) == list(range(first, end)) else list(tasks)
+    return {name: tensor[rows] for name, tensor in tensors.items()}
 
 
 def _dropout(module: nn.Module) -> float:

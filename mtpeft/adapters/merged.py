@@ -47,6 +47,9 @@ class MergedAdapter(Adapter):
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, None]:
         return layer.frozen(x), None
 
+    def stream_weight(self, layer: nn.Module) -> Tensor:
+        return layer.weight
+
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:

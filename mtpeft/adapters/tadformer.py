@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import NotMergeableError
 from mtpeft.adapters.dtf import DynamicTaskFilter, depthwise
+from mtpeft.adapters.lanes import select_tasks
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks import SHARED
 from mtpeft.registry import ADAPTERS
@@ -145,18 +146,26 @@ class TADFormer(LoRA):
     ) -> Tensor:
         return memory.frozen + self.scale * self._filtered(layer, x, params)
 
-    def all_lanes(self, layer: nn.Linear, x: Tensor, frozen: Tensor) -> Tensor:
-        """The lanes of all tasks at once.
+    def all_lanes(
+        self,
+        layer: nn.Linear,
+        x: Tensor,
+        frozen: Tensor,
+        tasks: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The lanes of several tasks at once.
 
         Args:
             layer: The adapted Linear layer.
             x: Every task's map ``(T, B, H, W, in)``.
             frozen: The shared stream's frozen output ``(B, H, W, out)``.
+            tasks: Positions of the tasks; all by default.
 
         Returns:
             ``(T, B, H, W, out)``.
         """
-        params = {name: value[:, None] for name, value in self.lane_parameters().items()}
+        stacked = select_tasks(self.lane_parameters(), tasks)
+        params = {name: value[:, None] for name, value in stacked.items()}
         return frozen + self.scale * self._filtered(layer, x, params)
 
     def _filtered(self, layer: nn.Module, x: Tensor, params: dict[str, Tensor]) -> Tensor:

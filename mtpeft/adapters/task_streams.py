@@ -29,7 +29,8 @@ class _TaskPass:
 class TaskStreamBlock(LaneBlock):
     """A block that every task's stream passes with its own parameters.
 
-    Streams lie behind one another on the batch axis, ``(T B, ...)`` in and out. Layers without task
+    Streams lie behind one another on the batch axis, ``(T B, ...)`` in and out, T of them or those
+    of the tasks that are asked for. Layers without task
     parameters serve all of them alike.
 
     Args:
@@ -37,14 +38,14 @@ class TaskStreamBlock(LaneBlock):
         Others: as :class:`~mtpeft.adapters.lanes.LaneBlock`.
     """
 
-    def __call__(self, x: Tensor) -> Tensor:
-        count = len(self.tasks)
+    def __call__(self, x: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
+        tasks = range(len(self.tasks)) if tasks is None else tasks
         params = {layer: self._slices(layer) for layer in self.task_layers.values()}
         if self.strategy == 'fold':
-            with self._streaming(_TaskPass(params, range(count))):
+            with self._streaming(_TaskPass(params, tasks)):
                 return self.run(self.block, x)
         out = []
-        for index, x_t in enumerate(x.chunk(count)):
+        for index, x_t in zip(tasks, x.chunk(len(tasks)), strict=True):
             with self._streaming(_TaskPass(params, [index])):
                 out.append(self.run(self.block, x_t))
         return torch.cat(out)
@@ -53,6 +54,5 @@ class TaskStreamBlock(LaneBlock):
         stacked = layer.adapter.lane_tensors(layer)
         return [{k: v[i] for k, v in stacked.items()} for i in range(len(self.tasks))]
 
-    @property
-    def copies(self) -> int:
+    def copies(self, tasks: Sequence[int] | None = None) -> int:
         return 1

@@ -16,7 +16,7 @@ from mtpeft.adapters.ranks import compact
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked
-from mtpeft.utils.suggest import hint
+from mtpeft.utils.requested import requested_tasks
 
 Picture = str | Path | np.ndarray
 
@@ -68,7 +68,8 @@ class MultiTaskInferencer:
 
     Args:
         model: From :func:`init_model`.
-        tasks: Tasks to return. ``None``: all.
+        tasks: Tasks to return, at their cost (see :meth:`MultiTaskModel.forward
+            <mtpeft.models.MultiTaskModel.forward>`). ``None``: all.
 
     Raises:
         KeyError: a task that the model does not have.
@@ -81,31 +82,31 @@ class MultiTaskInferencer:
 
     def __init__(self, model: nn.Module, tasks: Sequence[str] | None = None) -> None:
         self.model = model
-        self.tasks = tuple(model.tasks if tasks is None else tasks)
-        for name in self.tasks:
-            if name not in model.tasks:
-                raise KeyError(f"The model has no task '{name}'. " + hint(name, model.tasks))
+        self.tasks = requested_tasks(tasks, model.tasks)
         self.pipeline = Compose(_pipeline(getattr(model, 'cfg', None)))
 
-    def __call__(self, images: Picture | Sequence[Picture]) -> Any:
+    def __call__(
+        self, images: Picture | Sequence[Picture], tasks: Sequence[str] | None = None
+    ) -> Any:
         """Predict.
 
         Args:
             images: A path or an array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; or a list of
                 them, of any sizes, which is one batch.
+            tasks: Tasks to return in this call, of those the inferencer has.
 
         Returns:
             A dict of arrays by task (a list of dicts for a list): class indices ``(H, W)`` int64,
             probabilities and values ``(H, W)`` float32, vectors ``(H, W, 3)`` float32.
         """
         if isinstance(images, str | Path | np.ndarray):
-            return self([images])[0]
+            return self([images], tasks)[0]
+        wanted = requested_tasks(tasks, self.tasks, 'The inferencer')
         batch = pseudo_collate([self._prepare(i, picture) for i, picture in enumerate(images)])
         with torch.no_grad():
-            samples = self.model.test_step(batch)
-        return [
-            {name: _to_array(sample.get_pred(name)) for name in self.tasks} for sample in samples
-        ]
+            data = self.model.data_preprocessor(batch, False)
+            samples = self.model(**data, mode='predict', tasks=wanted)
+        return [{name: _to_array(sample.get_pred(name)) for name in wanted} for sample in samples]
 
     def _prepare(self, index: int, picture: Picture) -> dict:
         path = '' if isinstance(picture, np.ndarray) else str(picture)

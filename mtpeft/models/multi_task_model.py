@@ -15,10 +15,12 @@ from mtpeft.models.features import resize
 from mtpeft.models.losses.reduce import mean_over_processes
 from mtpeft.models.merge_report import MergeReport
 from mtpeft.models.merged import merge_model, unmerge_model
+from mtpeft.models.requested import asked_of, call
 from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
 
@@ -103,6 +105,7 @@ class MultiTaskModel(Merging, BaseModel):
         inputs: Tensor,
         data_samples: Sequence[MultiTaskDataSample] | None = None,
         mode: str = 'tensor',
+        tasks: Sequence[str] | None = None,
     ) -> dict[str, Tensor] | list[MultiTaskDataSample]:
         """Logits, losses or predictions.
 
@@ -111,18 +114,26 @@ class MultiTaskModel(Merging, BaseModel):
             data_samples: One sample a picture.
             mode: ``'tensor'``: logits ``(B, C, H, W)`` by task; ``'loss'``: see :meth:`loss`;
                 ``'predict'``: see :meth:`predict`.
+            tasks: Names of the tasks that are wanted, all by default; not with ``mode='loss'``.
+                What belongs to others is not computed: their lanes, necks and heads. Where tasks
+                read one another (XT-Cons), only the other heads are saved.
+
+        Raises:
+            KeyError: an unknown task.
         """
         if mode == 'tensor':
             size = inputs.shape[-2:]
-            logits = self._logits(inputs)
+            logits = self._logits(inputs, tasks)
             return {name: self._to_input(x, inputs)[..., : size[0], : size[1]]
                     for name, x in logits.items()}  # fmt: skip
         if mode == 'loss':
             if data_samples is None:
                 raise ValueError("mode='loss' needs data_samples, got None.")
+            if tasks is not None:
+                raise ValueError(f"mode='loss' is of all tasks, got tasks={list(tasks)}.")
             return self.loss(inputs, data_samples)
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
+            return self.predict(inputs, data_samples, tasks)
         raise ValueError(f"mode='{mode}' is unknown. " + hint(mode, ('tensor', 'loss', 'predict')))
 
     def loss(
@@ -156,13 +167,16 @@ class MultiTaskModel(Merging, BaseModel):
         return {**losses, **{f'raw_{name}': value for name, value in values.items()}}
 
     def predict(
-        self, inputs: Tensor, data_samples: Sequence[MultiTaskDataSample] | None = None
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[MultiTaskDataSample] | None = None,
+        tasks: Sequence[str] | None = None,
     ) -> list[MultiTaskDataSample]:
         """Predictions as field ``pred_<task>`` of each sample.
 
         Logits are brought to the input's size, cropped to the picture's (``img_shape``), brought
         to the size of the labels (``label_shape``) or, without any, to ``ori_shape``, and
-        activated there.
+        activated there. Of ``tasks`` only, where they are named, at their cost.
 
         Returns:
             The samples; new ones where ``data_samples`` is ``None``.
@@ -170,8 +184,9 @@ class MultiTaskModel(Merging, BaseModel):
         if data_samples is None:
             shape = dict(img_shape=tuple(inputs.shape[-2:]))
             data_samples = [MultiTaskDataSample(metainfo=shape) for _ in inputs]
-        logits = self._logits(inputs)
-        for name, task in self.tasks.items():
+        logits = self._logits(inputs, tasks)
+        for name in logits:
+            task = self.tasks[name]
             for index, sample in enumerate(data_samples):
                 x = self._to_input(logits[name][index : index + 1], inputs)
                 height, width = sample.get('img_shape', inputs.shape[-2:])[:2]
@@ -209,13 +224,14 @@ class MultiTaskModel(Merging, BaseModel):
         """
         unmerge_model(self)
 
-    def _logits(self, inputs: Tensor) -> dict[str, Tensor]:
+    def _logits(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits at the resolution of the heads, of the padded input."""
-        inputs = pad(inputs, self._padded_size(inputs))
-        features = self.backbone(inputs, **self._joining)
-        for neck in self.necks:
-            features = neck(features)
-        return self.decoder(features)
+        parts = [self.backbone, *self.necks, self.decoder]
+        wanted = None if tasks is None else requested_tasks(tasks, self.tasks)
+        x, options = pad(inputs, self._padded_size(inputs)), self._joining
+        for part, asked in zip(parts, asked_of(parts, wanted), strict=True):
+            x, options = call(part, x, asked, **options), {}
+        return x if wanted is None else {name: x[name] for name in wanted}
 
     @property
     def _joining(self) -> dict[str, bool]:

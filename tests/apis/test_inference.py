@@ -62,6 +62,20 @@ def test_files_arrays_and_lists_agree(trained, tmp_path):
         np.testing.assert_allclose(result['depth'], one['depth'], atol=1e-5)
 
 
+def test_some_tasks_in_a_call_are_all_that_is_computed(trained):
+    model = init_model(trained[1])
+    predict, image = MultiTaskInferencer(model), picture(33, 40)
+    calls = []
+    model.decoder.heads['semseg'].register_forward_hook(lambda *_: calls.append(1))
+    depth = predict(image, tasks=['depth'])
+    assert list(depth) == ['depth'] and not calls
+    full = predict(image)
+    assert list(full) == ['semseg', 'depth'] and len(calls) == 1
+    np.testing.assert_allclose(depth['depth'], full['depth'], rtol=1e-5, atol=1e-6)
+    with pytest.raises(KeyError, match="inferencer has no task 'semseg'"):
+        MultiTaskInferencer(model, tasks=['depth'])(image, tasks=['semseg'])
+
+
 def test_bad_input(trained, tmp_path):
     runner, cfg = trained
     model = init_model(cfg)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,7 @@ from mtpeft.models.features import Unreduced
 from mtpeft.models.merge_report import MergeReport
 from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
+from mtpeft.utils.requested import positions, requested_tasks
 from mtpeft.utils.suggest import hint
 
 _TAPS = ('post_merge', 'pre_merge')
@@ -238,44 +240,59 @@ class AdapterBackbone(Merging, BaseModule):
     # -- forward -------------------------------------------------------------------------------
 
     def forward(
-        self, x: Tensor, unreduced: bool = False
+        self, x: Tensor, tasks: Sequence[str] | None = None, unreduced: bool = False
     ) -> dict[str, tuple[Tensor, ...]] | tuple[Tensor, ...]:
         """Levels of the picture ``(B, 3, H, W)``, one tuple a task, or one tuple.
 
         Args:
             x: The picture.
+            tasks: Names of the tasks that are wanted, all by default; lanes of others, and the
+                merging of their streams, are not computed.
             unreduced: Who reads the levels takes those of lanes before the linear map of their
                 patch merging, as :class:`~mtpeft.models.features.Unreduced`, where that is cheaper.
+
+        Raises:
+            KeyError: an unknown task.
         """
+        wanted = requested_tasks(tasks, self.tasks, 'The backbone')
         if isinstance(self.family, GenericFamily):
             levels = self.family.features(self.network, x)
-            return dict.fromkeys(self.tasks, levels) if self.tasks else levels
+            return dict.fromkeys(wanted, levels) if self.tasks else levels
         x = self.family.stem(self.network, _pad(x, self.family.patch_size))
         if self.streams == 'network':
-            return network_levels(self, x)
+            return network_levels(self, x, wanted)
+        indices = positions(wanted, self.tasks)
         x, tokens = (x, None) if self.token_stream is None else self.token_stream.start(x)
-        shared_levels, lane_levels = [], {task: [] for task in self.tasks}
+        levels = []
         for index, stage in enumerate(self.family.stages):
             if tokens is not None:
                 tokens = self.token_stream.enter(index, tokens)
-            x, taps, tokens = self._run_stage(stage, x, tokens, unreduced)
+            x, taps, tokens = self._run_stage(stage, x, tokens, indices, unreduced)
+            # of lanes, where the stage has any, nobody reads the shared stream beside them
+            taps = taps[1:] or taps
             maps = [t if isinstance(t, Unreduced) else self.family.to_nchw(t) for t in taps]
-            shared_levels.append(maps[0])
-            for i, task in enumerate(self.tasks):
-                lane_levels[task].append(maps[1 + i] if len(maps) > 1 else maps[0])
+            levels.append(maps)
         if not self.tasks:
-            return tuple(shared_levels)
-        return {task: tuple(levels) for task, levels in lane_levels.items()}
+            return tuple(level[0] for level in levels)
+        return {
+            task: tuple(level[i if len(level) > 1 else 0] for level in levels)
+            for i, task in enumerate(wanted)
+        }
 
     def _run_stage(
-        self, stage: Stage, x: Tensor, tokens: Tensor | None, unreduced: bool = False
+        self,
+        stage: Stage,
+        x: Tensor,
+        tokens: Tensor | None,
+        tasks: Sequence[int] | None,
+        unreduced: bool = False,
     ) -> tuple[Tensor, list[Tensor | Unreduced], Tensor | None]:
         """The shared stream for the next stage, the tapped streams (shared, then lanes), tokens."""
         size = self.family.size(x)
         self.family.fit_map(self.network, stage, size)
         lanes = None
         for name in stage.blocks:
-            out, tokens = self._run_block(name, x, tokens, size)
+            out, tokens = self._run_block(name, x, tokens, size, tasks)
             x, lanes = out if name in self.lanes else (out, lanes)
         streams = [x] if lanes is None else [x, *lanes.unbind(0)]
         if stage.end is not None:
@@ -290,7 +307,7 @@ class AdapterBackbone(Merging, BaseModule):
         weight = self._reduction_weight(merge) if unreduced and lanes is not None else None
         if weight is not None:
             lanes = lanes.flatten(0, 1) if stage.end is None else torch.cat(streams[1:])
-            rows = self.family.before_reduction(merge, lanes).chunk(len(self.tasks))
+            rows = self.family.before_reduction(merge, lanes).chunk(len(streams) - 1)
             x = self.family.run_merge(merge, x)
             return x, [x, *(Unreduced(r, weight) for r in rows)], tokens
         merged = self.family.run_merge(merge, torch.cat(streams)).chunk(len(streams))
@@ -304,11 +321,16 @@ class AdapterBackbone(Merging, BaseModule):
         return None if layer.adapter.tasks else layer.adapter.stream_weight(layer)
 
     def _run_block(
-        self, name: str, x: Tensor, tokens: Tensor | None, size: tuple[int, int]
+        self,
+        name: str,
+        x: Tensor,
+        tokens: Tensor | None,
+        size: tuple[int, int],
+        tasks: Sequence[int] | None = None,
     ) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor | None]:
         """One block, with lanes or without: ``x`` or ``(x, lanes)``, and the tokens after it."""
         block, lane = self.network.get_submodule(name), self.lanes.get(name)
-        run = lane or (lambda x: self.family.run_block(block, x))
+        run = partial(lane, tasks=tasks) if lane else partial(self.family.run_block, block)
         for layer in lane.layers.values() if lane else ():
             if layer.adapter.needs_map:
                 layer.adapter.set_map(size, self.family.prefix_tokens)
@@ -317,7 +339,7 @@ class AdapterBackbone(Merging, BaseModule):
         if tokens is None:
             return self._call(run, x), None
         last = name == self.family.stages[-1].blocks[-1]
-        copies = lane.copies if lane else 1
+        copies = lane.copies(tasks) if lane else 1
         return self._call(
             lambda x, tokens: self.token_stream.run(run, block, x, tokens, copies, last), x, tokens
         )

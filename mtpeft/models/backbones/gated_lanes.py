@@ -56,8 +56,6 @@ class GatedLanes:
         ValueError: a layer of the block is not adapted as it has to be.
     """
 
-    copies = 1
-
     def __init__(
         self,
         block: nn.Module,
@@ -82,11 +80,16 @@ class GatedLanes:
         """Look up the block's layers, again where some were replaced."""
         self.layers = self.parts.layers
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the block; its attention has to see the prompts.
+    def copies(self, tasks: Sequence[int] | None = None) -> int:
+        """The shared stream alone passes the attention."""
+        return 1
+
+    def __call__(self, x: Tensor, tasks: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """Run the block; its attention has to see the prompts of all tasks.
 
         Args:
             x: The block's input ``(B, H, W, C)``.
+            tasks: Positions of the tasks whose lanes are wanted; all by default.
 
         Returns:
             The shared stream's output ``(B, H, W, C)`` and the lanes' F ``(T, B, H, W, C)``.
@@ -99,34 +102,38 @@ class GatedLanes:
         finally:
             for layer in self.layers.values():
                 layer.stream = None
-        return shared, self._lanes(x, recorder)
+        return shared, self._lanes(x, recorder, tasks)
 
-    def _lanes(self, x: Tensor, recorder: _Recorder) -> Tensor:
+    def _lanes(self, x: Tensor, recorder: _Recorder, tasks: Sequence[int] | None) -> Tensor:
         parts, size = self.parts, x.shape[1:3]
         proj, fc1, fc2 = (self.layers[role] for role in ('proj', 'fc1', 'fc2'))
         number = self.family.attention(self.block).prompts.shape[1]
         frozen, attended = (rows[:, number:] for rows in recorder.memory[proj])
-        gated = given = attended.expand(len(self.tasks), *attended.shape)
+        count = len(self.tasks) if tasks is None else len(tasks)
+        gated = given = attended.expand(count, *attended.shape)
         if self.prompt_gate:
-            gated = attended * self._weights(recorder.outputs[self.layers['qkv']], number)
+            gated = attended * self._weights(recorder.outputs[self.layers['qkv']], number, tasks)
             given = self.norm(gated + attended)
-        as_map = dict(dim=-2, sizes=parts.window)
-        y = proj.adapter.all_lanes(proj, given.unflatten(**as_map), frozen.unflatten(**as_map))
+        given, frozen = (rows.unflatten(-2, parts.window) for rows in (given, frozen))
+        y = proj.adapter.all_lanes(proj, given, frozen, tasks)
         x = x + self._each(lambda y: parts.attention_end(parts.rejoin(y, size)), y.flatten(-3, -2))
         frozen1, frozen2 = (
             recorder.memory[layer].frozen.reshape(*x.shape[1:4], -1) for layer in (fc1, fc2)
         )
-        u = parts.hidden(fc1.adapter.all_lanes(fc1, parts.norm2(x), frozen1))
-        x = x + self._each(parts.mlp_end, fc2.adapter.all_lanes(fc2, u, frozen2))
+        u = parts.hidden(fc1.adapter.all_lanes(fc1, parts.norm2(x), frozen1, tasks))
+        x = x + self._each(parts.mlp_end, fc2.adapter.all_lanes(fc2, u, frozen2, tasks))
         skip = self._each(lambda windows: parts.rejoin(windows, size), gated)
         gate = self.gate.sigmoid()
         return gate * skip + (1 - gate) * x
 
-    def _weights(self, qkv: Tensor, number: int) -> Tensor:
+    def _weights(self, qkv: Tensor, number: int, tasks: Sequence[int] | None) -> Tensor:
         """a_t of each head, repeated over its channels, ``(T, B nW, area, C)``."""
         q, k, _ = qkv.unflatten(-1, (3, self.parts.heads, -1)).unbind(2)
-        scores = torch.einsum('wphd,wnhd->pwnh', q[:, :number], k[:, number:])
-        weights = F.gelu(scores).unflatten(0, (len(self.tasks), -1)).mean(1)
+        prompts = q[:, :number].unflatten(1, (len(self.tasks), -1))
+        if tasks is not None:
+            prompts = prompts[:, list(tasks)]
+        scores = torch.einsum('wtphd,wnhd->tpwnh', prompts, k[:, number:])
+        weights = F.gelu(scores).mean(1)
         return weights.repeat_interleave(q.shape[-1], -1)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Each task through the whole network (``streams='network'``)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch import Tensor
 from mtpeft.adapters.lanes import LANE_STRATEGIES
 from mtpeft.adapters.task_streams import TASK_STRATEGIES
 from mtpeft.models.backbones.families import Family, Stage
+from mtpeft.utils.requested import positions
 from mtpeft.utils.suggest import hint
 
 if TYPE_CHECKING:
@@ -56,44 +58,48 @@ def check_streams(backbone: 'AdapterBackbone') -> None:
         )
 
 
-def network_levels(backbone: 'AdapterBackbone', x: Tensor) -> dict[str, tuple[Tensor, ...]]:
-    """Levels of each task from the stem's map.
+def network_levels(
+    backbone: 'AdapterBackbone', x: Tensor, wanted: Sequence[str]
+) -> dict[str, tuple[Tensor, ...]]:
+    """Levels of each ``wanted`` task from the stem's map.
 
     Up to the first block with task parameters there is one stream for all tasks; from there on
     theirs lie behind one another on the batch axis.
     """
-    family, tasks = backbone.family, backbone.tasks
+    family, tasks = backbone.family, positions(wanted, backbone.tasks)
     levels, parted = [], False
     for stage in family.stages:
         size = family.size(x)
         family.fit_map(backbone.network, stage, size)
         for name in stage.blocks:
-            x, parted = _parted(backbone, name, x, parted)
-            x, _ = backbone._run_block(name, x, None, size)
+            x, parted = _parted(backbone, name, x, parted, len(wanted))
+            x, _ = backbone._run_block(name, x, None, size, tasks)
         if stage.end is not None:
             x = backbone.network.get_submodule(stage.end)(x)
         level, apart = backbone._normed(stage, [x])[0], parted
         if stage.merge is not None:
-            x, parted = _parted(backbone, stage.merge, x, parted)
-            x = _merged(backbone, stage, x)
+            x, parted = _parted(backbone, stage.merge, x, parted, len(wanted))
+            x = _merged(backbone, stage, x, tasks)
             if backbone.tap == 'post_merge':
                 level, apart = x, parted
         level = family.to_nchw(level)
-        levels.append(level.chunk(len(tasks)) if apart else [level] * len(tasks))
-    return {task: tuple(level[i] for level in levels) for i, task in enumerate(tasks)}
+        levels.append(level.chunk(len(wanted)) if apart else [level] * len(wanted))
+    return {task: tuple(level[i] for level in levels) for i, task in enumerate(wanted)}
 
 
 def _parted(
-    backbone: 'AdapterBackbone', name: str, x: Tensor, parted: bool
-) -> tuple[Tensor, bool]:  # fmt: skip
+    backbone: 'AdapterBackbone', name: str, x: Tensor, parted: bool, count: int
+) -> tuple[Tensor, bool]:
     """A copy of the stream for each task where their parameters begin to differ."""
     if parted or name not in backbone.lanes:
         return x, parted
-    return x.repeat(len(backbone.tasks), *[1] * (x.ndim - 1)), True
+    return x.repeat(count, *[1] * (x.ndim - 1)), True
 
 
-def _merged(backbone: 'AdapterBackbone', stage: Stage, x: Tensor) -> Tensor:
+def _merged(
+    backbone: 'AdapterBackbone', stage: Stage, x: Tensor, tasks: Sequence[int] | None
+) -> Tensor:
     lane = backbone.lanes.get(stage.merge)
     if lane is not None:
-        return lane(x)
+        return lane(x, tasks)
     return backbone.family.run_merge(backbone.network.get_submodule(stage.merge), x)

@@ -10,6 +10,7 @@ from mtpeft.models.decoders.mmseg_heads import build_mmseg_head, is_mmseg_head
 from mtpeft.models.features import Features, by_task
 from mtpeft.registry import MODELS
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
 
@@ -74,13 +75,16 @@ class MultiHeadDecoder(BaseModule):
         decoder.heads = ModuleDict(heads)
         return decoder
 
-    def forward(self, features: Features) -> dict[str, Tensor]:
+    def forward(
+        self, features: Features, tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Logits ``(B, channels, h, w)`` by task, at the resolution of each head.
 
         Args:
             features: A tuple of levels ``(B, C, H, W)`` shared by all tasks, or one a task.
+            tasks: Names of the tasks that are wanted, all by default.
         """
-        streams = by_task(features, self.heads)
+        streams = by_task(features, requested_tasks(tasks, self.heads))
         return {name: self.heads[name](levels) for name, levels in streams.items()}
 
     def parameter_components(self) -> dict[str, list[str]]:

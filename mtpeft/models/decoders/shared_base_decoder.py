@@ -15,6 +15,7 @@ from mtpeft.models.features import Features, by_task, concatenate
 from mtpeft.models.heads import HRNetHead
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.requested import requested_tasks
 
 
 @MODELS.register_module()
@@ -104,16 +105,20 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         """The first convolution of each task, ``(T, channels, sum of widths, 1, 1)``."""
         return modulate(self.matrix(), self.frequencies(), self.gain, self.sine, self.lowpass)
 
-    def forward(self, features: Features) -> dict[str, Tensor]:
+    def forward(
+        self, features: Features, tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Logits ``(B, channels, h, w)`` by task, at the size of the largest level.
 
         Args:
             features: A tuple of levels ``(B, C, H, W)`` shared by all tasks, or one a task.
+            tasks: Names of the tasks that are wanted, all by default.
         """
-        streams = by_task(features, self.tasks)
+        streams = by_task(features, requested_tasks(tasks, self.tasks))
         kernels = self.formed((self.base, *self.clock.parameters()), self.kernels)
         logits = {}
-        for (name, levels), kernel in zip(streams.items(), kernels, strict=True):
+        for name, levels in streams.items():
+            kernel = kernels[self.tasks.index(name)]
             x = F.conv2d(concatenate(levels, self.in_channels), kernel, self.bias[name])
             logits[name] = self.conv[name](F.relu(self.norm[name](x)))
         return logits

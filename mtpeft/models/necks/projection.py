@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mtpeft.models.features import Features, Unreduced, by_task
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.requested import requested_tasks
 
 
 @MODELS.register_module()
@@ -62,19 +63,22 @@ class ProjectionNeck(BaseModule):
             }
         )
 
-    def forward(self, features: Features) -> dict[str, tuple[Tensor, ...]]:
+    def forward(
+        self, features: Features, tasks: Sequence[str] | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
         """Project levels ``(B, C, H, W)``.
 
         Args:
             features: A tuple of levels shared by all tasks, or one a task; each a tensor or
                 ``Unreduced``.
+            tasks: Names of the tasks that are wanted, all by default.
 
         Returns:
             Levels by task.
         """
         return {
             name: tuple(_project(c, x) for c, x in zip(self.proj[name], levels, strict=True))
-            for name, levels in by_task(features, self.proj).items()
+            for name, levels in by_task(features, requested_tasks(tasks, self.proj)).items()
         }
 
     def parameter_components(self) -> dict[str, list[str]]:

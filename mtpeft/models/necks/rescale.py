@@ -9,6 +9,7 @@ from torch import Tensor
 from mtpeft.models.features import Features, by_task, resize
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.requested import requested_tasks
 
 
 @MODELS.register_module()
@@ -52,11 +53,13 @@ class RescaleNeck(BaseModule):
         self.scales = tuple(scales)
         self.out_channels = tuple(in_channels)
 
-    def forward(self, features: Features) -> dict[str, tuple[Tensor, ...]]:
-        """Levels ``(B, C, H, W)`` by task, each resized by its factor."""
+    def forward(
+        self, features: Features, tasks: Sequence[str] | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Levels ``(B, C, H, W)`` by task, of some tasks or all, each resized by its factor."""
         return {
             name: tuple(_resize(x, s) for x, s in zip(levels, self.scales, strict=True))
-            for name, levels in by_task(features, self.tasks).items()
+            for name, levels in by_task(features, requested_tasks(tasks, self.tasks)).items()
         }
 
 

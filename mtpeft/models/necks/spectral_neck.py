@@ -9,6 +9,7 @@ from torch import Tensor
 from mtpeft.models.features import Features, Levels, by_task
 from mtpeft.models.necks.spectra import full_precision
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
 #: Name of the only stream of a neck without tasks.
@@ -37,6 +38,9 @@ class SpectralNeck(BaseModule):
         out_channels (tuple[int, ...]): Widths of the levels, which do not change.
     """
 
+    #: a task's levels are made of the other tasks' too
+    reads_others = False
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -57,11 +61,19 @@ class SpectralNeck(BaseModule):
         """New levels ``(B, C, H, W)`` by stream, of float32 or float64 ones."""
         raise NotImplementedError
 
-    def forward(self, features: Features) -> Streams | tuple[Tensor, ...]:
+    def streams_for(self, tasks: Sequence[str]) -> tuple[str, ...]:
+        """Whose streams the neck reads to give those of ``tasks``."""
+        return self.streams if self.reads_others else tuple(tasks)
+
+    def forward(
+        self, features: Features, tasks: Sequence[str] | None = None
+    ) -> Streams | tuple[Tensor, ...]:
         """Levels ``(B, C, H, W)``, of any height and width.
 
         Args:
             features: A tuple of levels shared by all tasks, or one a task.
+            tasks: Names of the tasks that are wanted, all by default. A neck without tasks has
+                one stream, whatever is wanted.
 
         Returns:
             Levels by task; a tuple of levels where the neck has no tasks.
@@ -71,16 +83,17 @@ class SpectralNeck(BaseModule):
             TypeError: the neck has no tasks and the features have.
             ValueError: the number of levels, or a level's shape, is not what the neck expects.
         """
-        streams = self._checked(features)
-        device = streams[self.streams[0]][0].device.type
+        wanted = requested_tasks(tasks if self.has_tasks else None, self.streams, 'The neck')
+        streams = self._checked(features, self.streams_for(wanted))
+        device = streams[wanted[0]][0].device.type
         # what is rounded in a spectrum is seen in every pixel
         with torch.autocast(device, enabled=False):
             out = self.transform(
                 {name: tuple(map(full_precision, levels)) for name, levels in streams.items()}
             )
         out = {
-            name: tuple(y.to(x.dtype) for y, x in zip(out[name], levels, strict=True))
-            for name, levels in streams.items()
+            name: tuple(y.to(x.dtype) for y, x in zip(out[name], streams[name], strict=True))
+            for name in wanted
         }
         return out if self.has_tasks else out[SHARED]
 
@@ -88,7 +101,7 @@ class SpectralNeck(BaseModule):
         """Component of each parameter, see :mod:`mtpeft.models.components`."""
         return {'ts_pd': [name for name, _ in self.named_parameters()]}
 
-    def _checked(self, features: Features) -> dict[str, Levels]:
+    def _checked(self, features: Features, wanted: Sequence[str]) -> dict[str, Levels]:
         name = type(self).__name__
         if isinstance(features, Mapping):
             if not self.has_tasks:
@@ -102,7 +115,7 @@ class SpectralNeck(BaseModule):
                         f"The features have a stream of '{task}', which is none of {name}'s tasks. "
                         + hint(task, self.streams)
                     )
-        streams = by_task(features, self.streams)
+        streams = by_task(features, wanted)
         for task, levels in streams.items():
             self._check_levels(task, levels)
         return streams

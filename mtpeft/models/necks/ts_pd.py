@@ -70,6 +70,10 @@ class TSPD(SpectralNeck):
         self.cw_sp = _part('ChannelwiseSpectralFilter', cw_sp, known)
         self.xt_cons = _part('CrossTaskConsensus', xt_cons, known)
 
+    @property
+    def reads_others(self) -> bool:
+        return self.xt_cons is not None and self.xt_cons.reads_others
+
     def transform(self, streams: Streams) -> Streams:
         if self.xt_cons is None or len(streams) == 1:
             return streams if self.cw_sp is None else self.cw_sp.transform(streams)

@@ -77,6 +77,10 @@ class CrossTaskConsensus(SpectralNeck):
             {name: ModuleList(Bands() for _ in self.out_channels) for name in with_others}
         )
 
+    @property
+    def reads_others(self) -> bool:
+        return bool(self.bands)
+
     def transform(self, streams: Streams) -> Streams:
         if not self.bands:
             return streams
