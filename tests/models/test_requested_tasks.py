@@ -129,7 +129,12 @@ def test_operations_of_lanes(family, strategy, merged):
     if merged:
         model.merge_adapters()
     check(model, THREE, picture())
-    check_operations(model, THREE, picture())
+    if merged or strategy != 'vmap':
+        check_operations(model, THREE, picture())
+        return
+    # what a lane costs depends on how many there are: the cheapest form is taken
+    costs = [operations(model, picture(), THREE[:n]) for n in (1, 2, 3)]
+    assert costs == sorted(set(costs))
 
 
 def test_a_shared_stream_made_of_lanes_needs_them_all():
