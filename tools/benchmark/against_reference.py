@@ -187,7 +187,12 @@ def base_of(name: str) -> str:
 def measure_size(args: argparse.Namespace, size: int) -> dict:
     cases, memory, times, counts = Cases(args, size), {}, {}, {}
     if not args.no_memory:
-        memory = {name: found for name in cases.names() if (found := memory_of(name, size))}
+        for name in cases.names():
+            found = memory_of(name, size)
+            if 'skipped' in found:
+                cases.skipped[name] = found['skipped']
+            else:
+                memory[name] = found
     if not args.no_times:
         calls = {name: call for name in cases.names() if (call := cases.build(name))}
         # counted before torch.compile, under which nothing can be counted; a warm-up too
@@ -210,8 +215,8 @@ def measure_size(args: argparse.Namespace, size: int) -> dict:
     return dict(size=size, rows=rows, skipped=cases.skipped, merged_difference=cases.differences)
 
 
-def memory_of(name: str, size: int) -> dict | None:
-    """Memory of one call, in a process of its own."""
+def memory_of(name: str, size: int) -> dict:
+    """Memory of one call, in a process of its own; ``skipped`` where there is no such call."""
     command = [sys.executable, __file__, *sys.argv[1:], '--memory-of', name, '--sizes', str(size)]
     environ = {**os.environ, **PROMPT_FREE}
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
@@ -222,10 +227,13 @@ def memory_of(name: str, size: int) -> dict | None:
 
 def print_memory(args: argparse.Namespace) -> None:
     """The work of that process."""
-    call = Cases(args, args.sizes[0]).build(args.memory_of, args.compile)
-    if call is not None:
-        call()  # the optimizer's state, and what is made once, belong to what is held
-    print(json.dumps(call and peak_memory(call, args.device)))
+    cases = Cases(args, args.sizes[0])
+    call = cases.build(args.memory_of, args.compile)
+    if call is None:
+        print(json.dumps(dict(skipped=cases.skipped[args.memory_of])))
+        return
+    call()  # the optimizer's state, and what is made once, belong to what is held
+    print(json.dumps(peak_memory(call, args.device)))
 
 
 def main() -> None:
