@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mtpeft.adapters.ranks import compact
+from mtpeft.apis.merged_file import is_merged, load_merged
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked
@@ -30,7 +31,8 @@ def init_model(
 
     Args:
         config: A config or its path.
-        checkpoint: Trained weights. ``None``: the pretrained base and fresh adapters.
+        checkpoint: Trained weights, or a merged model (tools/model_converters/merge_adapters.py).
+            ``None``: the pretrained base and fresh adapters.
         device: Where the model goes.
 
     Returns:
@@ -44,8 +46,12 @@ def init_model(
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
-    model = MODELS.build(cfg.model)
     saved = safe_load(checkpoint) if checkpoint is not None else None
+    if saved is not None and is_merged(saved):
+        model = load_merged(cfg, saved, f'Checkpoint {checkpoint}')
+        model.cfg = cfg
+        return model.to(device).eval()
+    model = MODELS.build(cfg.model)
     state = None if saved is None else saved.get('state_dict', saved)
     partial = state is None or bool(frozen_state_keys(model) - set(state))
     if partial and hasattr(model, 'init_weights'):

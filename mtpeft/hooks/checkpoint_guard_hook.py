@@ -47,6 +47,11 @@ class CheckpointGuardHook(Hook):
         what = 'The checkpoint'
         if not isinstance(checkpoint.get('state_dict', {}), dict):
             raise CheckpointError(f"{what} has no 'state_dict' with tensors.")
+        if 'merged' in (checkpoint.get('meta') or {}):
+            raise CheckpointError(
+                f'{what} is a merged model, for inference only (init_model, MultiTaskInferencer). '
+                'A run needs the checkpoint of the training that it was made of.'
+            )
         if runner._resume and 'epoch' not in checkpoint.get('meta', {}):
             raise CheckpointError(
                 f'{what} holds no state of a run to go on from (it may be a published model). '

@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.models.backbones.prompts import PromptStream
+
 Asked = tuple[str, ...] | None
 
 
@@ -34,6 +37,27 @@ def asked_of(parts: Sequence[nn.Module], tasks: Asked) -> list[Asked]:
         if wanted is not None and hasattr(part, 'streams_for'):
             wanted = part.streams_for(wanted)
     return asked[::-1]
+
+
+def tied_tasks(model: nn.Module) -> list[str]:
+    """Why no task of ``model`` can be left out: what reads the streams of several."""
+    backbone = model.backbone
+    ties = [
+        type(neck).__name__
+        for neck in model.necks
+        if getattr(neck, 'reads_others', False)
+        or (getattr(backbone, 'tasks', None) and not _knows(type(neck).forward))
+    ]
+    stream = getattr(backbone, 'token_stream', None)
+    if stream is not None and not isinstance(stream, PromptStream):
+        ties.append(f'{type(stream).__name__}: patches attend to the tokens of all tasks')
+    layers = backbone.adapter_layers() if isinstance(backbone, AdapterBackbone) else {}
+    made_of_lanes = {
+        type(layer.adapter).__name__
+        for layer in layers.values()
+        if layer.adapter.shared_reads_lanes
+    }
+    return ties + [f'{name}: its shared stream is made of the lanes' for name in made_of_lanes]
 
 
 def call(part: nn.Module, x: Any, tasks: Asked, **options: Any) -> Any:

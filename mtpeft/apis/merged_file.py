@@ -1,0 +1,122 @@
+"""Merged models as files: what they hold, and how a model is built for one."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mtpeft.adapters.ranks import compact
+from mtpeft.models.requested import tied_tasks
+from mtpeft.registry import MODELS
+from mtpeft.tasks import build_tasks
+from mtpeft.utils.checkpoint import CheckpointError
+from mtpeft.utils.model_state import load_checked
+from mtpeft.utils.requested import requested_tasks
+
+_SHOWN = 4
+
+
+def is_merged(saved: Mapping) -> bool:
+    """Is what :func:`~mtpeft.utils.checkpoint.safe_load` gave of a merged model?"""
+    return 'merged' in (saved.get('meta') or {})
+
+
+def merged_state(
+    cfg: Config, model: nn.Module, tasks: Sequence[str] | None = None
+) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    """Merge a trained model for a file, all of it or some tasks.
+
+    Args:
+        cfg: The config of the model.
+        model: The model, with its weights; it is merged for good where all tasks are kept.
+        tasks: Names of the tasks to keep, all by default.
+
+    Returns:
+        The merged model, its state dict, and the file's metadata: ``merged`` (what was done with
+        each layer), ``tasks`` and ``config``.
+
+    Raises:
+        KeyError: an unknown task.
+        ValueError: tasks cannot be left out, since others read them.
+    """
+    wanted = requested_tasks(tasks, model.tasks)
+    if wanted != tuple(model.tasks):
+        model = _with_tasks(cfg, model, wanted)
+    report = model.merge_adapters(reversible=False)
+    meta = dict(merged=_done(report), tasks=list(wanted), config=cfg.pretty_text)
+    return model, model.state_dict(), meta
+
+
+def load_merged(cfg: Config, saved: Mapping, what: str) -> nn.Module:
+    """The merged model of a file: built of its config, merged, and loaded strictly.
+
+    Args:
+        cfg: The config that the model was trained with.
+        saved: What :func:`~mtpeft.utils.checkpoint.safe_load` gave.
+        what: The file, for messages.
+
+    Raises:
+        CheckpointError: the file is of another config, or was merged by other rules.
+    """
+    meta = saved['meta']
+    known, names = build_tasks(cfg.model.tasks), meta.get('tasks')
+    if not isinstance(names, list) or not names or not set(names) <= set(known):
+        raise CheckpointError(
+            f'{what} is a merged model of the tasks {names}, and the config has '
+            f'{list(known)}. Use the config it was trained with.'
+        )
+    model = MODELS.build(_restricted(cfg, names).model)
+    done, own = meta['merged'], _done(model.merge_adapters(reversible=False))
+    if own != done:
+        keys = set(done) if isinstance(done, Mapping) else set()
+        differing = sorted(k for k in keys | set(own) if k not in keys or own.get(k) != done[k])
+        shown = ', '.join(differing[:_SHOWN]) + (' ...' if len(differing) > _SHOWN else '')
+        raise CheckpointError(
+            f'{what} was merged otherwise than the config says ({len(differing)} layers, such as '
+            f'{shown}). Use the config it was trained with, and the version of mtpeft that merged '
+            'it, or merge the checkpoint again (tools/model_converters/merge_adapters.py).'
+        )
+    load_checked(model, saved['state_dict'], what)
+    return compact(model)
+
+
+def _done(report: Any) -> dict[str, str]:
+    return {name: done for name, _, done, _ in report.rows}
+
+
+def _with_tasks(cfg: Config, model: nn.Module, tasks: Sequence[str]) -> nn.Module:
+    """A model of some tasks with the weights of one of all."""
+    ties = tied_tasks(model)
+    if ties:
+        raise ValueError(
+            f'No task can be left out of this model, since tasks read one another '
+            f'({"; ".join(ties)}): only heads would be saved. Keep all tasks in the file and ask '
+            f'for some when it is used: MultiTaskInferencer(model, tasks={list(tasks)}).'
+        )
+    new = MODELS.build(_restricted(cfg, tasks).model)
+    state, own = model.state_dict(), new.state_dict()
+    load_checked(new, {key: value for key, value in state.items() if key in own}, 'The model')
+    return compact(new)
+
+
+def _restricted(cfg: Config, tasks: Sequence[str]) -> Config:
+    """The config with some of its tasks."""
+    cfg = copy.deepcopy(cfg)
+    model = cfg.model
+    names = list(build_tasks(model.tasks))
+    if list(tasks) == names:
+        return cfg
+    if isinstance(model.tasks, Mapping):
+        keys = dict(zip(model.tasks, names, strict=True))
+        model.tasks = {key: model.tasks[key] for key, name in keys.items() if name in tasks}
+    else:
+        model.tasks = [t for t, name in zip(model.tasks, names, strict=True) if name in tasks]
+    if model.backbone.get('tasks'):
+        model.backbone.tasks = [name for name in model.backbone.tasks if name in tasks]
+    for part, option in (('decoder', 'heads'), ('loss_weighting', 'weights')):
+        by_task = (model.get(part) or {}).get(option)
+        for name in set(by_task or ()) - set(tasks):
+            del by_task[name]
+    return cfg

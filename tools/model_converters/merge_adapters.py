@@ -1,0 +1,69 @@
+"""Write a trained model for inference: adapters in the weights, no longer beside them.
+
+    python tools/model_converters/merge_adapters.py CONFIG CKPT OUT.safetensors [--tasks a b]
+
+Shared adapters are folded into the backbone, task lanes become a weight for each task, a shared
+base of the heads a convolution for each task, and BatchNorms go into the convolutions before them;
+what is no change of a weight stays as it is. The table says what became of each layer. OUT is the
+whole model with its base. It goes where a checkpoint goes with `init_model` and
+`MultiTaskInferencer`, beside the same CONFIG, and cannot be trained.
+
+--tasks keeps some tasks only, which makes the file smaller. Where tasks read one another (XT-Cons,
+task tokens and prompts in the network), none can be left out: keep all and ask for some at run
+time.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from safetensors.torch import save
+
+import mtpeft
+from mtpeft.apis import init_model
+from mtpeft.apis.merged_file import is_merged, merged_state
+from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.checkpoint import CheckpointError, safe_load
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', metavar='CONFIG', help='config of the trained model')
+    parser.add_argument('checkpoint', metavar='CKPT', help='its checkpoint')
+    parser.add_argument('target', metavar='OUT', help='file to write (.safetensors)')
+    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='keep these tasks only')
+    parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    source, target = Path(args.checkpoint), Path(args.target)
+    if target.suffix != '.safetensors':
+        raise SystemExit(f'{target}: merged models are safetensors files, name it *.safetensors.')
+    if target.exists() and not args.force:
+        raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
+    cfg = Config.fromfile(args.config)
+    try:
+        if is_merged(safe_load(source)):
+            raise SystemExit(f'{source} is merged already. Give the checkpoint of the training.')
+        model, state, meta = merged_state(cfg, init_model(cfg, source), args.tasks)
+    except (FileNotFoundError, CheckpointError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    except KeyError as error:
+        raise SystemExit(error.args[0]) from error
+    meta |= dict(version=mtpeft.__version__, source=source.name)
+    tensors = {key: value.detach().contiguous().clone() for key, value in state.items()}
+    write_atomically(save(tensors, {k: json.dumps(v) for k, v in meta.items()}), target)
+    numbers = sum(value.numel() for value in tensors.values())
+    print(f'{len(tensors)} tensors, {numbers:,} numbers, {target.stat().st_size:,} bytes '
+          f'written to {target}; tasks: {", ".join(model.tasks)}')  # fmt: skip
+
+
+if __name__ == '__main__':
+    with torch.no_grad():
+        main()
