@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
 from mtpeft.adapters.formed_linear import best_form, formed_linear
+from mtpeft.adapters.low_rank_add import low_rank_add
 
 _is_batched = torch._C._functorch.is_batchedtensor
 _HALVES = (torch.float16, torch.bfloat16)
@@ -101,7 +102,7 @@ class AdapterLayer:
             scale: Of the product B A.
             gain: ``(out,)``, ``None`` for 1.
         """
-        out = frozen + scale * self.low_rank(x, a, b)
+        out = self._added(frozen, x, a, b, scale)
         if gain is None:
             return out
         shape = (-1, *[1] * (self.weight.ndim - 2))
@@ -109,6 +110,9 @@ class AdapterLayer:
         if self.bias is not None:
             scaled = scaled + ((1 - gain) * self.bias).view(shape)
         return scaled.to(out.dtype)
+
+    def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        return frozen + scale * self.low_rank(x, a, b)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self, x) if self.stream is None else self.stream(self, x)
@@ -140,11 +144,15 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         form = self._form(x, a, gain, lanes)
         if form == 'plain':
             return super().adapted(x, a, b, scale, gain, lanes)
-        device = x.device.type
-        if torch.is_autocast_enabled(device) and x.dtype in (torch.float32, *_HALVES):
-            x = x.to(torch.get_autocast_dtype(device))
+        x = _autocast(x)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return formed_linear(x, self.weight, bias, a, b, gain, scale, form == 'thin')
+
+    def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        x = _autocast(x)
+        if x.ndim < 2 or x.dtype != frozen.dtype:
+            return super()._added(frozen, x, a, b, scale)
+        return low_rank_add(frozen, x, a, b, scale)
 
     def _form(self, x: Tensor, a: Tensor, gain: Tensor | None, lanes: int) -> str:
         """The cheapest of the forms that give this pass what it needs."""
@@ -167,6 +175,14 @@ class AdapterLinear(AdapterLayer, nn.Linear):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
+
+
+def _autocast(x: Tensor) -> Tensor:
+    """``x`` in the type that autocast would take it to."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and x.dtype in (torch.float32, *_HALVES):
+        return x.to(torch.get_autocast_dtype(device))
+    return x
 
 
 class AdapterConv2d(AdapterLayer, nn.Conv2d):
