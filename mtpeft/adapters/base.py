@@ -16,10 +16,12 @@ class Remembered(NamedTuple):
         output: The layer's output for the shared stream.
         lane_input: What the adapter's lanes want of the shared stream (see
             :meth:`Adapter.shared_and_memory`), ``None`` for nothing.
+        input: The layer's input, where a gradient will flow to it.
     """
 
     output: Tensor
     lane_input: Tensor | None
+    input: Tensor | None = None
 
 
 class Adapter(nn.Module):

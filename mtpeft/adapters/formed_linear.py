@@ -1,7 +1,6 @@
 """A Linear layer with a low-rank change of its weight, run on the weight that was formed."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
@@ -62,11 +61,15 @@ def formed_linear(
         True
     """
     formed = _form(weight, a, b, gain, scale).to(x.dtype)
-    if a.ndim == 2:
-        return F.linear(x, formed, bias)
-    rows = x.flatten(1, -2)
-    out = rows @ formed.mT if bias is None else torch.baddbmm(bias, rows, formed.mT)
-    return out.view(*x.shape[:-1], formed.shape[-2])
+    # written into, since the result must be no view: a network may change it in place
+    out = x.new_empty(*x.shape[:-1], formed.shape[-2])
+    start = a.ndim - 2
+    rows, into = x.flatten(start, -2), out.view(*out.shape[:start], -1, out.shape[-1])
+    if bias is None:
+        torch.matmul(rows, formed.mT, out=into)
+    else:
+        (torch.baddbmm if start else torch.addmm)(bias, rows, formed.mT, out=into)
+    return out
 
 
 def _form(

@@ -36,7 +36,8 @@ class _SharedPass:
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         out, lane_input = layer.adapter.shared_and_memory(layer, x)
         name = self.names[layer]
-        self.memory[name] = Remembered(out, lane_input)
+        trained = torch.is_grad_enabled() and x.requires_grad
+        self.memory[name] = Remembered(out, lane_input, x if trained else None)
         return out.clone() if name in self.copied else out
 
 
@@ -44,7 +45,8 @@ class _LanePass:
     """Stream of one lane: task layers use the task's parameters, the others what was recorded.
 
     A layer without lanes whose input does not depend on the task returns its remembered output:
-    nothing is computed twice, and its dropout is the one of the shared pass.
+    nothing adapted is computed twice, and its dropout is the one of the shared pass. The first
+    layer with lanes goes on from the shared pass's input, so attention is run backwards once.
 
     Attributes:
         diverged: Has a layer with lanes been passed, or something been drawn for this lane? Then no
@@ -74,6 +76,9 @@ class _LanePass:
             memory = remembered.lane_input
             if layer.adapter.memory_is_input and not as_shared:
                 memory = None
+            if as_shared and remembered.input is not None:
+                # the same numbers; what this pass computed them with need not be passed backwards
+                x = remembered.input
             return layer.adapter.lane(layer, x, self.params[name], memory)
         if as_shared:
             return remembered.output.clone() if name in self.copied else remembered.output

@@ -41,19 +41,22 @@ def low_rank_add(
         >>> torch.allclose(low_rank_add(y, x, a, b, 0.5), y + 0.5 * (x @ a.T) @ b.T)
         True
     """
-    shape = _shape(x.shape, a.shape, b.shape, x_lanes)
+    # written into, since the result must be no view: a network may change it in place
+    out = frozen.new_empty(_shape(x.shape, a.shape, b.shape, x_lanes))
     with torch.autocast(x.device.type, enabled=False):
         a, b = a.to(x.dtype), b.to(x.dtype)
         if a.ndim == 2:
-            rows = x.flatten(0, -2)
-            return torch.addmm(frozen.flatten(0, -2), rows @ a.mT, b.mT, alpha=scale).view(shape)
+            low, into = x.flatten(0, -2) @ a.mT, out.view(-1, out.shape[-1])
+            torch.addmm(frozen.flatten(0, -2), low, b.mT, alpha=scale, out=into)
+            return out
         base, rows = _rows(frozen, len(a), frozen_lanes), _rows(x, len(a), x_lanes)
+        into = out.view(base.shape)
         if x.is_cuda:
-            return torch.baddbmm(base, rows @ a.mT, b.mT, alpha=scale).view(shape)
-        out = frozen.new_empty(len(a), *base.shape[1:])
+            torch.baddbmm(base, rows @ a.mT, b.mT, alpha=scale, out=into)
+            return out
         for i in range(len(a)):
-            torch.addmm(base[i], rows[i] @ a[i].mT, b[i].mT, alpha=scale, out=out[i])
-        return out.view(shape)
+            torch.addmm(base[i], rows[i] @ a[i].mT, b[i].mT, alpha=scale, out=into[i])
+        return out
 
 
 def _shape(x: Sequence[int], a: Sequence[int], b: Sequence[int], x_lanes: bool) -> list[int]:

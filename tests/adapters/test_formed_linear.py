@@ -108,6 +108,14 @@ def test_a_frozen_weight_that_is_mapped_is_refused():
 
 
 @WAYS
+@pytest.mark.parametrize('lanes', [(), (3,)])
+def test_the_result_may_be_changed_in_place(thin, lanes):
+    made = tensors(gained=False, lanes=lanes)
+    out, other = (formed_linear(*made, SCALE, thin) for _ in range(2))
+    torch.testing.assert_close(gradients(out.mul_(2), made), gradients(other * 2, made))
+
+
+@WAYS
 def test_under_checkpointing(thin):
     made = tensors(gained=True)
     out = checkpoint(lambda *t: formed_linear(*t, SCALE, thin), *made, use_reentrant=False)

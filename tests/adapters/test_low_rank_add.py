@@ -111,6 +111,16 @@ def test_factors_in_float32_beside_rows_in_half_precision():
     assert [g.dtype for g in grads] == [torch.bfloat16] * 2 + [torch.float32] * 2
 
 
+@STACKED
+@pytest.mark.parametrize('lanes', [0, LANES])
+def test_the_result_may_be_changed_in_place(frozen_lanes, x_lanes, lanes):
+    if not lanes and (frozen_lanes or x_lanes):
+        pytest.skip('one stream has no lanes')
+    made = tensors(frozen_lanes, x_lanes, lanes)
+    out, other = (low_rank_add(*made, SCALE, frozen_lanes, x_lanes) for _ in range(2))
+    torch.testing.assert_close(gradients(out.mul_(2), made), gradients(other * 2, made))
+
+
 def test_mapping_twice_is_refused():
     made = [t[None] for t in tensors(True, True, LANES)]
     twice = torch.vmap(torch.vmap(lambda *t: low_rank_add(*t, SCALE)))

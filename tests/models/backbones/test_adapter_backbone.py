@@ -1,5 +1,7 @@
 """Properties of a backbone with adapters, over families and methods."""
 
+from collections import Counter
+
 import pytest
 import timm
 import torch
@@ -8,6 +10,7 @@ from helpers.backbones import MLP, TASKS, TINY, tiny, wake
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS as MMSEG
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtpeft.models.backbones import AdapterBackbone
 
@@ -84,6 +87,30 @@ def test_lane_strategies_agree(family, method):
         assert extra <= set(model.unused_parameter_names())
         assert not any(grads.pop(n).any() for n in extra)
         torch.testing.assert_close(grads, results[0][2], rtol=1e-6, atol=1e-8)
+
+
+class _Calls(TorchDispatchMode):
+    """Counts the operators that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.found[func.overloadpacket.__name__] += 1
+        return func(*args, **kwargs or {})
+
+
+def test_attention_runs_backwards_once_a_block():
+    lanes = dict(cfg=dict(type='LoRA', rank=2), targets=['proj', 'fc1', 'fc2'], lanes='task')
+    model = AdapterBackbone(
+        TINY['timm Swin'], plugins=[lanes], tasks=TASKS, train_also=['patch_embed']
+    )
+    loss = sum(level.mean() for levels in model(picture()).values() for level in levels)
+    with _Calls() as calls:
+        loss.backward()
+    blocks = sum(len(stage.blocks) for stage in model.family.stages)
+    assert calls.found['_softmax_backward_data'] == blocks
 
 
 @families
