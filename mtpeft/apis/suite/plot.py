@@ -16,8 +16,8 @@ from mtpeft.apis.suite.summary import SINGLE_TASK, Row
 # where a label may stand around its point, the best place first: offset in points
 _PLACES = [
     (math.cos(angle) * radius, math.sin(angle) * radius)
-    for radius in (9, 16, 26, 38, 52, 70)
-    for angle in (math.radians(a) for a in (30, 150, 330, 210, 90, 270, 0, 180))
+    for radius in (9, 16, 22, 28, 38, 52, 70)
+    for angle in (math.radians(a) for a in (30, 150, 330, 210, 90, 270, 0, 180, 60, 120, 240, 300))
 ]
 
 
@@ -35,7 +35,9 @@ def draw_delta(rows: Sequence[Row], title: str) -> Figure:
     the standard deviation over seeds.
     """
     rows = [row for row in rows if row.delta_m is not None and row.parameters]
-    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout='constrained')
+    # room for the labels: the page grows with their number
+    grown = math.sqrt(max(1, len(rows) / 15))
+    figure = Figure(figsize=(7.2 * grown, 4.6 * grown), dpi=150 / grown**0.5, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     points = [(row.parameters['trainable'] / 1e6, row.delta_m.mean) for row in rows]
