@@ -93,7 +93,7 @@ class LoRA(LowRankAdapter):
 
     @property
     def lane_reads_shared_input(self) -> bool:
-        return self.frozen_input == 'shared'
+        return self.frozen_input == 'shared' and bool(self.tasks)
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         return self.groups['task'].effective()

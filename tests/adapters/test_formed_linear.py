@@ -232,6 +232,17 @@ def test_every_form_gives_the_same_network(form, cfg, strategy, forced):
     assert used and (form is None or set(used) == {'plain', form})
 
 
+@pytest.mark.parametrize(
+    'cfg',
+    [*CFGS, dict(type='MTLoRA', rank=3, dropout=0.0), dict(type='TADFormer', rank=3, dropout=0.0)],
+    ids=str,
+)
+def test_layers_without_lanes_use_it(cfg, forced):
+    used = forced('thin')
+    adapt_layer(nn.Linear(6, 4).requires_grad_(False), cfg)(torch.randn(3, 6))
+    assert used == ['thin']
+
+
 @pytest.mark.parametrize('form', ['thin', 'full'])
 def test_dropout_and_trained_weights_keep_the_plain_form(form, forced):
     used = forced(form)
