@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import ModuleDict, ModuleList
 
-from mtpeft.models.necks.spectral_filter import FullFilter, RadialFilter, SpectralFilter
+from mtpeft.models.necks.spectral_filter import (
+    FullFilter,
+    RadialFilter,
+    SpectralFilter,
+    filtered_pixels,
+)
 from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
@@ -88,10 +94,15 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         )
 
     def transform(self, streams: Streams) -> Streams:
-        return {
-            name: tuple(f(x) for f, x in zip(self.filters[name], levels, strict=True))
-            for name, levels in streams.items()
-        }
+        out = []
+        for level in range(len(self.out_channels)):
+            levels = [streams[name][level] for name in streams]
+            filters = [self.filters[name][level] for name in streams]
+            if len({x.shape for x in levels}) == 1:
+                out.append(filtered_pixels(filters, torch.stack(levels)).unbind())
+            else:
+                out.append([f(x) for f, x in zip(filters, levels, strict=True)])
+        return dict(zip(streams, zip(*out, strict=True), strict=True))
 
 
 def _check_base_sizes(filter: str, sizes: Sequence[tuple[int, int]] | None, levels: int) -> None:

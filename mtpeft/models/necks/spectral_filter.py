@@ -1,6 +1,7 @@
 """One level's spectral filter: a gain a radial band, or one a frequency."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,30 @@ class SpectralFilter(nn.Module):
         # a shift of every pixel is one of the mean, which the transform multiplies by sqrt(H W)
         mean = F.pad(self.shift[:, None, None], (0, width // 2, 0, height - 1))
         return spectrum + self.alpha * (y + math.sqrt(height * width) * mean)
+
+
+def filtered_pixels(filters: Sequence[SpectralFilter], x: Tensor) -> Tensor:
+    """``forward`` of each filter on its row of ``x`` ``(T, B, C, H, W)``, in one transform."""
+    size = x.shape[-2:]
+    gain, alpha, shift = _stacked(filters, size)
+    y = to_pixels(to_spectrum(x) * gain, size)
+    return x + alpha * (y + shift)
+
+
+def filtered_spectra(filters: Sequence[SpectralFilter], spectra: Tensor, size: Size) -> Tensor:
+    """``on_spectrum`` of each filter on its row of ``spectra`` ``(T, B, C, H, W // 2 + 1)``."""
+    height, width = size
+    gain, alpha, shift = _stacked(filters, size)
+    mean = F.pad(math.sqrt(height * width) * alpha * shift, (0, width // 2, 0, height - 1))
+    return spectra * (1 + alpha * gain) + mean
+
+
+def _stacked(filters: Sequence[SpectralFilter], size: Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Gain times scale, alpha and shift of all filters, to be used on ``(T, B, C, H, W)``."""
+    gain = torch.stack([f.gain(size) * f.scale[:, None, None] for f in filters])
+    alpha = torch.stack([f.alpha for f in filters])
+    shift = torch.stack([f.shift for f in filters])
+    return gain[:, None], alpha.view(-1, 1, 1, 1, 1), shift[:, None, :, None, None]
 
 
 class RadialFilter(SpectralFilter):

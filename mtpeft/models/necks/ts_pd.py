@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from mtpeft.models.build import build_module
 from mtpeft.models.necks.spectra import to_pixels, to_spectrum
+from mtpeft.models.necks.spectral_filter import filtered_spectra
 from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
@@ -21,8 +23,8 @@ class TSPD(SpectralNeck):
     Each task's spectrum is filtered (:class:`~mtpeft.models.necks.ChannelwiseSpectralFilter`) and
     then moved to the consensus of the others
     (:class:`~mtpeft.models.necks.CrossTaskConsensus`), which is made of the features as they were
-    *before* the filters. Both work on spectra, so one transform and one inverse a task and level
-    suffice.
+    *before* the filters. Both work on spectra, so one transform and one inverse a level suffice, of
+    all tasks at once.
 
     ``x`` is ``(B, C, H, W)`` of any height and width. With L levels of C channels in all, a task
     has ``(bins + 2) C + 5 L`` parameters: 4,880 with widths (18, 36, 72, 144). They are named
@@ -80,17 +82,16 @@ class TSPD(SpectralNeck):
         if self.cw_sp is None:
             return self.xt_cons.transform(streams)
         levels = [self._level(streams, i) for i in range(len(self.out_channels))]
-        return {name: tuple(level[name] for level in levels) for name in streams}
+        return dict(zip(streams, zip(*levels, strict=True), strict=True))
 
-    def _level(self, streams: Streams, i: int) -> dict[str, Tensor]:
+    def _level(self, streams: Streams, i: int) -> tuple[Tensor, ...]:
+        """A level of every stream, by one transform and one inverse for all of them."""
         size = self.xt_cons.common_size(streams, i)
-        spectra = {name: to_spectrum(levels[i]) for name, levels in streams.items()}
-        out = {}
-        for name, spectrum in spectra.items():
-            filtered = self.cw_sp.filters[name][i].on_spectrum(spectrum, size)
-            moved = self.xt_cons.on_spectrum(name, i, filtered, spectra, size)
-            out[name] = to_pixels(moved, size)
-        return out
+        spectra = to_spectrum(torch.stack([levels[i] for levels in streams.values()]))
+        filters = [self.cw_sp.filters[name][i] for name in streams]
+        filtered = filtered_spectra(filters, spectra, size)
+        moved = self.xt_cons.on_spectra(list(streams), i, filtered, spectra, size)
+        return to_pixels(moved, size).unbind()
 
 
 def _part(kind: str, options: Mapping | None, known: dict) -> SpectralNeck | None:

@@ -1,6 +1,6 @@
 """XT-Cons, the cross-task consensus of FAAR."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import ModuleDict, ModuleList
@@ -17,6 +17,9 @@ from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
 from mtpeft.utils.suggest import hint
+
+_LOW = ('complex', 'amplitude')
+_SCALARS = ('alpha_low', 'alpha_high', 'g_low', 'g_high')
 
 
 @MODELS.register_module()
@@ -69,8 +72,8 @@ class CrossTaskConsensus(SpectralNeck):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)
-        if low not in _DIFFERENCES:
-            raise ValueError(f"low='{low}' is unknown. " + hint(low, _DIFFERENCES))
+        if low not in _LOW:
+            raise ValueError(f"low='{low}' is unknown. " + hint(low, _LOW))
         self.low = low
         with_others = self.streams if len(self.streams) > 1 else ()
         self.bands = ModuleDict(
@@ -84,25 +87,37 @@ class CrossTaskConsensus(SpectralNeck):
     def transform(self, streams: Streams) -> Streams:
         if not self.bands:
             return streams
-        out: dict[str, list[Tensor]] = {name: [] for name in streams}
+        out = []
         for level in range(len(self.out_channels)):
             size = self.common_size(streams, level)
-            spectra = {name: to_spectrum(levels[level]) for name, levels in streams.items()}
-            for name, own in spectra.items():
-                moved = self.on_spectrum(name, level, own, spectra, size)
-                out[name].append(to_pixels(moved, size))
-        return {name: tuple(levels) for name, levels in out.items()}
+            spectra = to_spectrum(torch.stack([levels[level] for levels in streams.values()]))
+            moved = self.on_spectra(list(streams), level, spectra, spectra, size)
+            out.append(to_pixels(moved, size).unbind())
+        return dict(zip(streams, zip(*out, strict=True), strict=True))
 
-    def on_spectrum(
-        self, task: str, level: int, own: Tensor, spectra: Mapping[str, Tensor], size: Size
+    def on_spectra(
+        self, tasks: Sequence[str], level: int, own: Tensor, spectra: Tensor, size: Size
     ) -> Tensor:
-        """Move ``own``, a spectrum of ``task``, to the mean of ``spectra`` of the other tasks."""
-        others = [spectrum for name, spectrum in spectra.items() if name != task]
-        mean = sum(others[1:], others[0]) / len(others)
-        bands, grid = self.bands[task][level], (size, own.device, own.real.dtype)
-        low = low_band(*grid) * _DIFFERENCES[self.low](own, mean, bands.g_low)
-        high = high_band(*grid) * _complex(own, mean, bands.g_high)
-        return own + bands.alpha_low * low + bands.alpha_high * high
+        """Move each task's row of ``own`` to the mean of the other tasks' rows of ``spectra``.
+
+        Args:
+            tasks: Names of the rows.
+            level: Index of the level.
+            own: Spectra that are moved, ``(T, B, C, H, W // 2 + 1)``.
+            spectra: Those that the means are of, shaped alike.
+            size: (H, W).
+        """
+        mean = _mean_of_others(spectra)
+        bands = [self.bands[name][level] for name in tasks]
+        alpha_low, alpha_high, g_low, g_high = (
+            torch.stack([getattr(b, name) for b in bands]).view(-1, 1, 1, 1, 1) for name in _SCALARS
+        )
+        grid = size, own.device, own.real.dtype
+        low, high = alpha_low * low_band(*grid), alpha_high * high_band(*grid)
+        if self.low == 'complex':
+            return own * (1 - low - high) + mean * (low * g_low + high * g_high)
+        moved = own * (1 - high) + mean * (high * g_high)
+        return moved + low * _amplitude(own, mean, g_low)
 
     def common_size(self, streams: Streams, level: int) -> Size:
         """Height and width of a level.
@@ -131,8 +146,16 @@ class Bands(nn.Module):
         self.g_high = nn.Parameter(torch.ones(()))
 
 
-def _complex(own: Tensor, mean: Tensor, g: Tensor) -> Tensor:
-    return g * mean - own
+def _mean_of_others(spectra: Tensor) -> Tensor:
+    """Mean of all rows but its own for each row of ``(T, ...)``.
+
+    A product of real matrices: a sum less each row would lose what is small beside it.
+    """
+    count = len(spectra)
+    rows = torch.view_as_real(spectra)
+    others = (1 - torch.eye(count, device=rows.device, dtype=rows.dtype)) / (count - 1)
+    mean = (others @ rows.flatten(1)).view(rows.shape)
+    return torch.view_as_complex(mean)
 
 
 def _amplitude(own: Tensor, mean: Tensor, g: Tensor) -> Tensor:
@@ -141,6 +164,3 @@ def _amplitude(own: Tensor, mean: Tensor, g: Tensor) -> Tensor:
     known = amplitude > torch.finfo(amplitude.dtype).eps
     phase = torch.where(known, own / torch.where(known, amplitude, 1), 1)
     return (g * mean.abs() - amplitude) * phase
-
-
-_DIFFERENCES = {'complex': _complex, 'amplitude': _amplitude}
