@@ -62,7 +62,7 @@ def main(pictures: int = 2, side: int = 224) -> None:
                 for gained in (False, True):
                     shape = inner * width, outer * width
                     ratios = compare(rows, *shape, rank, gained)
-                    form = best_form(rows, *shape, rank)
+                    form = best_form(rows, *shape, rank, gained)
                     print(name, rows, f'{shape[0]} x {shape[1]}', rank, gained,
                           *(f'{r:.2f}' for r in ratios), form, sep=' | ')  # fmt: skip
 
