@@ -69,18 +69,18 @@ class _LanePass:
 
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         name = self.names[layer]
-        remembered = self.memory[name]
+        remembered = self.memory.get(name)  # none where there was no shared pass
         as_shared = not self.diverged and not _is_batched(x)
         if name in self.params:
             self.diverged = True
-            memory = remembered.lane_input
+            memory = remembered and remembered.lane_input
             if layer.adapter.memory_is_input and not as_shared:
                 memory = None
-            if as_shared and remembered.input is not None:
+            if as_shared and remembered and remembered.input is not None:
                 # the same numbers; what this pass computed them with need not be passed backwards
                 x = remembered.input
             return layer.adapter.lane(layer, x, self.params[name], memory)
-        if as_shared:
+        if as_shared and remembered:
             return remembered.output.clone() if name in self.copied else remembered.output
         return layer.adapter(layer, x)
 
@@ -161,23 +161,30 @@ class LaneBlock:
         every = range(len(self.tasks))
         return every if tasks is None or self.reads_lanes else tasks
 
-    def __call__(self, x: Tensor, tasks: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, x: Tensor, tasks: Sequence[int] | None = None, shared: bool = True
+    ) -> tuple[Tensor | None, Tensor]:
         """Run the block.
 
         Args:
             x: The block's input ``(B, ...)``, the same for all.
             tasks: Positions of the tasks whose lanes are wanted, in their order; all by default.
+            shared: ``False``: nobody reads the shared stream's output, so it is left out where
+                the lanes can do without its pass.
 
         Returns:
-            The shared stream's output ``(B, ...)`` and the lanes' ``(T, B, ...)``.
+            The shared stream's output ``(B, ...)``, or ``None`` where it was left out, and the
+            lanes' ``(T, B, ...)``.
         """
         if self.strategy == 'fold':
             return self._fold(x, tasks)
         names = {layer: name for name, layer in self.layers.items()}
         recorder = _SharedPass(names, self.copied)
-        with self._streaming(recorder):
-            shared = self.run(self.block, x)
         count = len(self.tasks) if tasks is None else len(tasks)
+        out = None
+        if shared or not self._lanes_alone:
+            with self._streaming(recorder):
+                out = self.run(self.block, x)
         params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks)
                   for n, layer in self.task_layers.items()}  # fmt: skip
 
@@ -195,9 +202,22 @@ class LaneBlock:
                 {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
                 for i in range(count)
             ]
-            return shared, torch.stack([one_lane(p) for p in slices])
+            return out, torch.stack([one_lane(p) for p in slices])
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
-        return shared, mapped(params, recorder.memory)
+        return out, mapped(params, recorder.memory)
+
+    @property
+    def _lanes_alone(self) -> bool:
+        """Can lanes do without the shared pass, and at no cost?
+
+        They must read nothing of it, and what is common to them must be computed once. In training
+        dropout would be drawn for each of them.
+        """
+        reads = any(
+            layer.adapter.lane_reads_shared_input or layer.adapter.lane_reads_shared_output
+            for layer in self.task_layers.values()
+        )
+        return self.strategy == 'vmap' and not (reads or self.block.training)
 
     def _fold(self, x: Tensor, tasks: Sequence[int] | None) -> tuple[Tensor, Tensor]:
         folded = self._folded(tasks)

@@ -296,8 +296,7 @@ class AdapterBackbone(Merging, BaseModule):
             x, lanes = out if name in self.lanes else (out, lanes)
         streams = [x] if lanes is None else [x, *lanes.unbind(0)]
         if stage.end is not None:
-            end = self.network.get_submodule(stage.end)
-            streams = [end(s) for s in streams]
+            streams = _each(self.network.get_submodule(stage.end), streams)
             x = streams[0]
         if stage.merge is None:
             return x, self._normed(stage, streams), tokens
@@ -331,6 +330,9 @@ class AdapterBackbone(Merging, BaseModule):
         """One block, with lanes or without: ``x`` or ``(x, lanes)``, and the tokens after it."""
         block, lane = self.network.get_submodule(name), self.lanes.get(name)
         run = partial(lane, tasks=tasks) if lane else partial(self.family.run_block, block)
+        last = name == self.family.stages[-1].blocks[-1]
+        if lane and last and self.streams == 'stage' and self.token_stream is None:
+            run = partial(run, shared=False)
         for layer in lane.layers.values() if lane else ():
             if layer.adapter.needs_map:
                 layer.adapter.set_map(size, self.family.prefix_tokens)
@@ -338,7 +340,6 @@ class AdapterBackbone(Merging, BaseModule):
             x, tokens = self.token_stream.before(name, x, tokens)
         if tokens is None:
             return self._call(run, x), None
-        last = name == self.family.stages[-1].blocks[-1]
         copies = lane.copies(tasks) if lane else 1
         return self._call(
             lambda x, tokens: self.token_stream.run(run, block, x, tokens, copies, last), x, tokens
@@ -348,8 +349,7 @@ class AdapterBackbone(Merging, BaseModule):
         """mmseg normalises outputs that were not merged."""
         if self.tap == 'post_merge' or stage.out_norm is None:
             return streams
-        norm = self.network.get_submodule(stage.out_norm)
-        return [norm(s) for s in streams]
+        return _each(self.network.get_submodule(stage.out_norm), streams)
 
     def _call(self, function, *inputs: Tensor):
         if self.with_cp and torch.is_grad_enabled():
@@ -482,6 +482,10 @@ def _pad(x: Tensor, divisor: int) -> Tensor:
     height, width = x.shape[-2:]
     bottom, right = -height % divisor, -width % divisor
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+
+
+def _each(module: nn.Module, streams: Sequence[Tensor | None]) -> list[Tensor | None]:
+    return [None if s is None else module(s) for s in streams]
 
 
 def _pieces(names: Sequence[str]) -> set[str]:

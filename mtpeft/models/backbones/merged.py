@@ -44,8 +44,7 @@ def unmerge_backbone(backbone: 'AdapterBackbone') -> None:
 
 
 def _merge_layers(backbone: 'AdapterBackbone', swaps: Swaps, report: MergeReport) -> None:
-    stage_lanes = backbone.lanes if backbone.streams == 'stage' else ()
-    prefixes = tuple(f'{name}.' for name in stage_lanes)
+    prefixes = _lane_prefixes(backbone)
     idle = {id(adapter) for adapter in backbone.idle_adapters()}
     for name, layer in backbone.adapter_layers().items():
         new, done, reason = merge_layer(
@@ -60,6 +59,12 @@ def _merge_layers(backbone: 'AdapterBackbone', swaps: Swaps, report: MergeReport
     stream = backbone.token_stream
     if stream is not None:
         report.add('token_stream', type(stream).__name__, 'left', _PROMPTS)
+
+
+def _lane_prefixes(backbone: 'AdapterBackbone') -> tuple[str, ...]:
+    """Of the blocks that run for the shared stream and for lanes."""
+    stage_lanes = backbone.lanes if backbone.streams == 'stage' else ()
+    return tuple(f'{name}.' for name in stage_lanes)
 
 
 def _find_layers(backbone: 'AdapterBackbone') -> None:
@@ -77,6 +82,8 @@ def _fold_norms(backbone: 'AdapterBackbone', swaps: Swaps, report: MergeReport) 
     weight = next(backbone.network.parameters())
     picture = weight.new_zeros(1, 3, side, side).requires_grad_()
     for conv, norm in traced_pairs(backbone.network, lambda: backbone(picture)):
+        if conv.startswith(_lane_prefixes(backbone)):
+            continue
         kind = type(backbone.network.get_submodule(norm)).__name__
         if fold(backbone.network, conv, norm, swaps):
             report.add(norm, kind, 'norm', f'into {conv}')

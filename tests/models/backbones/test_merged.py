@@ -273,3 +273,27 @@ def test_an_unlisted_network():
     spread_norms(model.network)
     report = check(model, (64, 64))
     assert report.names('shared') and report.names('norm')
+
+
+@some
+@pytest.mark.parametrize('merged', [False, True])
+def test_the_last_shared_stream_is_not_computed_where_nobody_reads_it(family, merged):
+    model = awake(family)
+    if merged:
+        model.merge_adapters()
+    lane = model.lanes[model.family.stages[-1].lane_block]
+    layer, calls = list(lane.task_layers.values())[-1], []
+    kept = layer.adapter.shared_and_memory
+    layer.adapter.shared_and_memory = lambda *args: calls.append(1) or kept(*args)
+    with torch.no_grad():
+        levels = model(picture())
+        assert not calls
+        del layer.adapter.shared_and_memory
+        looped = awake(family, lane_strategy='loop')
+        looped.load_state_dict(_unmerged_state(model))
+        close(levels, looped(picture()))
+
+
+def _unmerged_state(model):
+    model.unmerge_adapters()
+    return model.state_dict()
