@@ -222,3 +222,18 @@ def test_a_backbone_alone_knows_its_tasks():
     with pytest.raises(KeyError, match="backbone has no task 'dept'.*'depth'"):
         model(picture(), tasks=['dept'])
     assert list(AdapterBackbone(TINY['timm Swin'])(picture())[0].shape) == [2, 8, 16, 24]
+
+
+@pytest.mark.parametrize('type', ['MTLoRA', 'DoRA', 'SineAWB'])
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_gradients_are_those_of_the_full_result(type, with_cp):
+    grads = []
+    for wanted in (None, ['depth'], ['depth', 'normals']):
+        torch.manual_seed(0)
+        model = tiny('timm Swin', dict(type=type, rank=2), with_cp=with_cp).eval().double()
+        stir(model, 0.1)
+        sum(x.square().mean() for x in model(picture().double(), tasks=wanted)['depth']).backward()
+        grads.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    for found in grads[1:]:
+        for name, grad in grads[0].items():
+            torch.testing.assert_close(found.get(name, torch.zeros_like(grad)), grad)
