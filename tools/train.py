@@ -24,6 +24,10 @@ def parse_args() -> argparse.Namespace:
         '--deterministic', action='store_true', help='refuse algorithms that vary from run to run'
     )
     parser.add_argument(
+        '--compile', nargs='?', const=True, default=False, metavar='BACKEND',
+        help='torch.compile backbone, necks and decoder (default backend: inductor)',
+    )  # fmt: skip
+    parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
         help='change the config, e.g. train_cfg.max_epochs=5 model.backbone.freeze=False',
     )  # fmt: skip
@@ -39,7 +43,7 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     runner = build_runner(
         cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
-        seed=args.seed, deterministic=args.deterministic,
+        seed=args.seed, deterministic=args.deterministic, compile=args.compile,
     )  # fmt: skip
     try:
         runner.train()

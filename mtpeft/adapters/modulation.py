@@ -1,5 +1,6 @@
 """Weights switched by frequency: a sine of a base, smoothed (Free Sinewich, arXiv 2603.21111)."""
 
+import math
 import operator
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -47,9 +48,8 @@ def modulate(
 
 def gaussian(sigma: float = SIGMA, radius: int = RADIUS) -> list[float]:
     """Entries of a Gaussian of ``2 radius + 1`` taps that sum to 1."""
-    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (x / sigma).square())
-    return (kernel / kernel.sum()).tolist()
+    kernel = [math.exp(-0.5 * (x / sigma) ** 2) for x in range(-radius, radius + 1)]
+    return [value / math.fsum(kernel) for value in kernel]
 
 
 def smooth(x: Tensor, dim: int) -> Tensor:

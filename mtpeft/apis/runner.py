@@ -12,6 +12,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mtpeft.apis.preflight import check_config
 from mtpeft.optim.autocast_wrapper import bf16_supported
 from mtpeft.utils.checkpoint_schemes import use_safe_loading
+from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
 
 _HOOK = 'AdapterCheckpointHook'
@@ -27,6 +28,7 @@ def build_runner(
     launcher: str = 'none',
     seed: int | None = None,
     deterministic: bool = False,
+    compile: bool | str = False,
 ) -> Runner:
     """Build the Runner of a config.
 
@@ -45,6 +47,7 @@ def build_runner(
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         seed: Seed of the run, over that of the config.
         deterministic: Refuse algorithms whose result varies from run to run.
+        compile: torch.compile backbone, necks and decoder; a name is that of the backend.
 
     Raises:
         ValueError: one of several processes of torchrun with ``launcher='none'``.
@@ -72,7 +75,10 @@ def build_runner(
     _set_resume(cfg, resume)
     _guard_checkpoints(cfg)
     _set_distributed(cfg, launcher)
-    return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    if compile:
+        compile_parts(runner.model, 'inductor' if compile is True else compile)
+    return runner
 
 
 def _default_work_dir(cfg: Config) -> str:

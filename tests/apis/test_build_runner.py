@@ -31,6 +31,18 @@ def test_amp_on_a_cpu(tmp_path):
     assert {p.dtype for p in runner.model.parameters()} == {torch.float32}
 
 
+def test_a_compiled_run_trains_the_same_network(tmp_path):
+    base = write_base(tmp_path / 'base.pth')
+    plain = train(tiny(base, **SHORT), tmp_path / 'a').model.state_dict()
+    runner = train(tiny(base, **SHORT), tmp_path / 'b', compile='eager')
+    parts = runner.model.backbone, *runner.model.necks, runner.model.decoder
+    assert all(part._compiled_call_impl is not None for part in parts)
+    compiled = runner.model.state_dict()
+    assert list(compiled) == list(plain)
+    for key, value in plain.items():
+        torch.testing.assert_close(compiled[key], value, rtol=1e-4, atol=1e-5)
+
+
 def test_torchrun_needs_a_launcher(tmp_path, monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '2')
     monkeypatch.setenv('RANK', '0')

@@ -40,6 +40,7 @@ from mtpeft.utils.benchmark import (
     training_step,
     variants,
 )
+from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +125,7 @@ class Cases:
                 return None
             options = dict(tasks=[self.args.task])
         if compiled:
-            variants.compile_parts(model)
+            compile_parts(model)
         if what == STEP:
             samples = random_batch(model.tasks, self.args.batch_size, self.size)['data_samples']
             samples = [sample.to(self.args.device) for sample in samples]

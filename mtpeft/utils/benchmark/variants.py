@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
 
 import torch
 from mmengine.config import Config
@@ -96,12 +95,3 @@ def difference(got: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) ->
         for name, x in wanted.items()
         if name in got
     )
-
-
-def compile_parts(model: nn.Module) -> None:
-    """torch.compile what makes the logits: backbone, necks and decoder, or the model as a whole."""
-    parts: Sequence[nn.Module] = [model]
-    if hasattr(model, 'backbone') and hasattr(model, 'decoder'):
-        parts = [model.backbone, *model.necks, model.decoder]
-    for part in parts:
-        part.compile()
