@@ -144,9 +144,7 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         form = self._form(x, a, gain, lanes)
         if form == 'plain':
             return super().adapted(x, a, b, scale, gain, lanes)
-        x = _autocast(x)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return formed_linear(x, self.weight, bias, a, b, gain, scale, form == 'thin')
+        return formed_linear(x, self.weight, self.bias, a, b, gain, scale, form == 'thin')
 
     def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
         x = _autocast(x)
@@ -158,8 +156,9 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         """The cheapest of the forms that give this pass what it needs."""
         # a weight that is itself trained gets its gradient from the frozen layer
         trained = self.weight.requires_grad and torch.is_grad_enabled()
-        mixed = x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type)
-        if x.ndim < 2 or trained or mixed:
+        # what a form costs was measured in float32, and in half precision it rounds otherwise
+        half = x.dtype in _HALVES or torch.is_autocast_enabled(x.device.type)
+        if x.ndim < 2 or trained or half or x.dtype != self.weight.dtype:
             return 'plain'
         return best_form(
             rows=x.numel() // x.shape[-1],

@@ -255,15 +255,16 @@ def test_dropout_and_trained_weights_keep_the_plain_form(form, forced):
     assert used == [form]
 
 
-def test_autocast_gives_its_type_and_gradients_in_float32(forced):
-    forced('thin')
+def test_half_precision_keeps_the_plain_form(forced):
+    used = forced('thin')
     layer = adapt_layer(nn.Linear(6, 4).requires_grad_(False), dict(type='DoRA', rank=2))
     stir(layer, 0.1)
     x = torch.randn(8, 6)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         out = layer(x)
-    assert out.dtype == torch.bfloat16
+    assert out.dtype == torch.bfloat16 and not used
     torch.testing.assert_close(out.float(), layer(x), rtol=3e-2, atol=3e-2)
+    assert used == ['thin']
     out.float().sum().backward()
     assert all(p.grad.dtype == torch.float32 for p in layer.adapter.parameters())
 

@@ -87,9 +87,8 @@ def test_bfloat16(train):
     assert min(ranks) < 3
     wanted, scores = (torch.cat([s.flatten() for s in x.scores[0].values()]) for x in (plain, half))
     assert scores.dtype == torch.float32
-    # gradients of 8 bits, of a weight that is rounded once formed: inner products that nearly
-    # cancel keep less (scores that have nothing to do with each other are 1.4 apart)
-    assert (scores - wanted).norm() < 0.4 * wanted.norm()
+    # gradients of 8 bits: inner products that nearly cancel keep less
+    assert (scores - wanted).norm() < 0.2 * wanted.norm()
 
 
 @pytest.mark.parametrize('clip', [None, CLIP], ids=['', 'clipped'])
