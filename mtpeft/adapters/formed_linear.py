@@ -139,7 +139,7 @@ formed_linear.register_autograd(_backward, setup_context=_setup)
 def _(info, in_dims, x, weight, bias, a, b, gain, scale, thin):  # noqa: ANN001, ANN202
     x_dim, weight_dim, bias_dim, a_dim, b_dim, gain_dim = in_dims[:6]
     if weight_dim is not None or bias_dim is not None or x.ndim - (x_dim is not None) < 2:
-        raise NotImplementedError(
+        raise ValueError(
             'mtpeft::formed_linear is mapped over lanes of x, A, B and the gain; the frozen weight '
             'and bias are the same for all, and x has rows, (..., rows, in).'
         )

@@ -272,15 +272,6 @@ class LaneBlock:
             for layer in self.layers.values():
                 layer.stream = None
 
-    def unused_parameters(self) -> list[nn.Parameter]:
-        """Shared parameters without effect when nobody reads the shared stream's output."""
-        return [
-            adapter.get_parameter(name)
-            for adapter in self.unread_adapters()
-            for names in adapter.shared_parameters.values()
-            for name in names
-        ]
-
     def unread_adapters(self) -> list[Adapter]:
         """Adapters whose shared path has no effect when nobody reads the shared stream's output.
 

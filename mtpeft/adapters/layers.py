@@ -81,7 +81,14 @@ class AdapterLayer:
             gain: ``(out,)``, ``None`` for 1.
             lanes: How many lanes are mapped, where this runs under ``torch.vmap``.
         """
-        return self.side_by_side(self.frozen(x), x, a, b, scale, gain)
+        form = self._form(x, a, gain, lanes)
+        if form == 'plain':
+            return self.side_by_side(self.frozen(x), x, a, b, scale, gain)
+        return formed_linear(x, self.weight, self.bias, a, b, gain, scale, form == 'thin')
+
+    def _form(self, x: Tensor, a: Tensor, gain: Tensor | None, lanes: int) -> str:
+        """The cheapest of the forms that this pass may take, see :func:`best_form`."""
+        return 'plain'
 
     def side_by_side(
         self,
@@ -132,20 +139,6 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
 
-    def adapted(
-        self,
-        x: Tensor,
-        a: Tensor,
-        b: Tensor,
-        scale: float,
-        gain: Tensor | None = None,
-        lanes: int = 1,
-    ) -> Tensor:
-        form = self._form(x, a, gain, lanes)
-        if form == 'plain':
-            return super().adapted(x, a, b, scale, gain, lanes)
-        return formed_linear(x, self.weight, self.bias, a, b, gain, scale, form == 'thin')
-
     def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
         x = _autocast(x)
         if x.ndim < 2 or x.dtype != frozen.dtype:
@@ -153,7 +146,6 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         return low_rank_add(frozen, x, a, b, scale)
 
     def _form(self, x: Tensor, a: Tensor, gain: Tensor | None, lanes: int) -> str:
-        """The cheapest of the forms that give this pass what it needs."""
         # a weight that is itself trained gets its gradient from the frozen layer
         trained = self.weight.requires_grad and torch.is_grad_enabled()
         # what a form costs was measured in float32, and in half precision it rounds otherwise

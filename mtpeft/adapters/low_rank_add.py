@@ -135,7 +135,7 @@ low_rank_add.register_autograd(_backward, setup_context=_setup)
 def _(info, in_dims, frozen, x, a, b, scale, frozen_lanes=False, x_lanes=False):  # noqa: ANN001, ANN202
     dims = in_dims[:4]
     if a.ndim - (dims[2] is not None) != 2 or x.ndim - (dims[1] is not None) < 2:
-        raise NotImplementedError(
+        raise ValueError(
             'mtpeft::low_rank_add is mapped once, over lanes of A and B, and x has rows, '
             '(..., rows, in).'
         )

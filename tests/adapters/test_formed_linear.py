@@ -103,7 +103,7 @@ def test_a_layer_without_lanes_in_a_lane_block():
 
 def test_a_frozen_weight_that_is_mapped_is_refused():
     x, weight, bias, a, b, _ = tensors(gained=False)
-    with pytest.raises(NotImplementedError, match='the same for all'):
+    with pytest.raises(ValueError, match='the same for all'):
         torch.vmap(lambda w: formed_linear(x, w, bias, a, b, None, SCALE, THIN))(weight[None])
 
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from mtpeft.converters import tadformer_to_mtpeft
+from mtpeft.models.backbones import stage_streams
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -92,12 +93,14 @@ def test_features_prompts_and_outputs_equal_the_published_formulas(dtype):
 
 
 @needs('tadformer_tiny.pt')
-def test_the_shared_stream_equals_the_published_formulas():
+def test_the_shared_stream_equals_the_published_formulas(monkeypatch):
     golden = torch.load(GOLDEN / 'tadformer_tiny.pt', weights_only=True)
     model = MODELS.build(MODEL).double().eval()
     model.load_state_dict(tadformer_to_mtpeft(golden['state_dict']), strict=False)
-    shared, run = [], model.backbone._run_stage
-    model.backbone._run_stage = lambda *given: shared.append(run(*given)) or shared[-1]
+    shared, run = [], stage_streams.run_stage
+    monkeypatch.setattr(
+        stage_streams, 'run_stage', lambda *given: shared.append(run(*given)) or shared[-1]
+    )
     with torch.no_grad():
         model.backbone(golden['image'].double())
     for (x, *_), theirs in zip(shared, golden['stage_shared_features'], strict=True):

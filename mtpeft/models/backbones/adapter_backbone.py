@@ -31,12 +31,12 @@ from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.prompts import make_token_stream
 from mtpeft.models.backbones.report import adapter_table, backbone_components
+from mtpeft.models.backbones.stage_streams import each, stage_levels
 from mtpeft.models.backbones.token_stream import TokenStream
-from mtpeft.models.features import Unreduced
 from mtpeft.models.merge_report import MergeReport
 from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
-from mtpeft.utils.requested import positions, requested_tasks
+from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
 _TAPS = ('post_merge', 'pre_merge')
@@ -261,63 +261,7 @@ class AdapterBackbone(Merging, BaseModule):
         x = self.family.stem(self.network, _pad(x, self.family.patch_size))
         if self.streams == 'network':
             return network_levels(self, x, wanted)
-        indices = positions(wanted, self.tasks)
-        x, tokens = (x, None) if self.token_stream is None else self.token_stream.start(x)
-        levels = []
-        for index, stage in enumerate(self.family.stages):
-            if tokens is not None:
-                tokens = self.token_stream.enter(index, tokens)
-            x, taps, tokens = self._run_stage(stage, x, tokens, indices, unreduced)
-            # of lanes, where the stage has any, nobody reads the shared stream beside them
-            taps = taps[1:] or taps
-            maps = [t if isinstance(t, Unreduced) else self.family.to_nchw(t) for t in taps]
-            levels.append(maps)
-        if not self.tasks:
-            return tuple(level[0] for level in levels)
-        return {
-            task: tuple(level[i if len(level) > 1 else 0] for level in levels)
-            for i, task in enumerate(wanted)
-        }
-
-    def _run_stage(
-        self,
-        stage: Stage,
-        x: Tensor,
-        tokens: Tensor | None,
-        tasks: Sequence[int] | None,
-        unreduced: bool = False,
-    ) -> tuple[Tensor, list[Tensor | Unreduced], Tensor | None]:
-        """The shared stream for the next stage, the tapped streams (shared, then lanes), tokens."""
-        size = self.family.size(x)
-        self.family.fit_map(self.network, stage, size)
-        lanes = None
-        for name in stage.blocks:
-            out, tokens = self._run_block(name, x, tokens, size, tasks)
-            x, lanes = out if name in self.lanes else (out, lanes)
-        streams = [x] if lanes is None else [x, *lanes.unbind(0)]
-        if stage.end is not None:
-            streams = _each(self.network.get_submodule(stage.end), streams)
-            x = streams[0]
-        if stage.merge is None:
-            return x, self._normed(stage, streams), tokens
-        merge = self.network.get_submodule(stage.merge)
-        if self.tap == 'pre_merge':
-            return self.family.run_merge(merge, x), self._normed(stage, streams), tokens
-        weight = self._reduction_weight(merge) if unreduced and lanes is not None else None
-        if weight is not None:
-            lanes = lanes.flatten(0, 1) if stage.end is None else torch.cat(streams[1:])
-            rows = self.family.before_reduction(merge, lanes).chunk(len(streams) - 1)
-            x = self.family.run_merge(merge, x)
-            return x, [x, *(Unreduced(r, weight) for r in rows)], tokens
-        merged = self.family.run_merge(merge, torch.cat(streams)).chunk(len(streams))
-        return merged[0], list(merged), tokens
-
-    def _reduction_weight(self, merge: nn.Module) -> Tensor | None:
-        """Weight of the patch merging's linear map, ``None`` where it cannot be joined."""
-        layer = self.family.reduction(merge)
-        if not isinstance(layer, AdapterLayer):
-            return None if layer is None else layer.weight
-        return None if layer.adapter.tasks else layer.adapter.stream_weight(layer)
+        return stage_levels(self, x, wanted, unreduced)
 
     def _run_block(
         self,
@@ -349,7 +293,7 @@ class AdapterBackbone(Merging, BaseModule):
         """mmseg normalises outputs that were not merged."""
         if self.tap == 'post_merge' or stage.out_norm is None:
             return streams
-        return _each(self.network.get_submodule(stage.out_norm), streams)
+        return each(self.network.get_submodule(stage.out_norm), streams)
 
     def _call(self, function, *inputs: Tensor):
         if self.with_cp and torch.is_grad_enabled():
@@ -383,10 +327,14 @@ class AdapterBackbone(Merging, BaseModule):
         last layer that a lane reads have no effect. They are kept (and counted) and get no
         gradient; a gradient reducer must not wait for them.
         """
-        shares = self.streams == 'stage' and self.family.stages
-        last = self.lanes.get(self.family.stages[-1].lane_block) if shares else None
-        unused = {id(p) for p in last.unused_parameters()} if last else set()
-        unused |= {id(p) for p in unread_in_commons(self, self.idle_adapters())}
+        idle = self.idle_adapters()
+        unused = {
+            id(adapter.get_parameter(name))
+            for adapter in idle
+            for names in adapter.shared_parameters.values()
+            for name in names
+        }
+        unused |= {id(p) for p in unread_in_commons(self, idle)}
         if self.clock is not None and not self.clock.sites:
             # nobody asks for a frequency; tokens count where they go through the network
             heads = self.clock.heads if self.clock.prepends else self.clock
@@ -482,10 +430,6 @@ def _pad(x: Tensor, divisor: int) -> Tensor:
     height, width = x.shape[-2:]
     bottom, right = -height % divisor, -width % divisor
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
-
-
-def _each(module: nn.Module, streams: Sequence[Tensor | None]) -> list[Tensor | None]:
-    return [None if s is None else module(s) for s in streams]
 
 
 def _pieces(names: Sequence[str]) -> set[str]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtpeft.adapters import AdapterLayer, TADFormer
+from mtpeft.adapters import Adapter, AdapterLayer, TADFormer
 from mtpeft.models.backbones.families import Family
 
 
@@ -141,7 +141,7 @@ class GatedLanes:
         """``function`` of ``(T, B, ...)`` with every task's samples on the batch axis."""
         return function(x.flatten(0, 1)).unflatten(0, (len(x), -1))
 
-    def unused_parameters(self) -> list[nn.Parameter]:
+    def unread_adapters(self) -> list[Adapter]:
         """None: lanes pass A and B of the shared stream, up to the last layer."""
         return []
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mtpeft.adapters import Adapter, NotMergeableError
+from mtpeft.adapters import NotMergeableError
 from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
 from mtpeft.models.backbones.families import FAMILIES
 from mtpeft.models.backbones.gated_lanes import GatedLanes
@@ -107,10 +107,6 @@ class TADFormerBackbone(AdapterBackbone):
                 self.family.stages, stream.norms, stream.gates, strict=True
             )
         }
-
-    def idle_adapters(self) -> list[Adapter]:
-        """None: lanes pass A and B of the shared path up to the last layer."""
-        return []
 
     def unused_parameter_names(self) -> list[str]:
         """Prompt norms of blocks that do not gate: published, counted, and read by nobody."""
