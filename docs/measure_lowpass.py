@@ -9,13 +9,17 @@ import time
 import torch
 import torch.nn.functional as F
 
-from mtpeft.adapters.modulation import RADIUS, gaussian, smooth
+from mtpeft.adapters.lowpass import RADIUS, banded_smooth, gaussian, shifted_smooth
 
 SHAPES = [(3, 96, 384), (4, 192, 768), (4, 384, 1536), (4, 768, 3072)]
 
 
 def shifted(x):
-    return smooth(smooth(x, 1), 2)
+    return shifted_smooth(shifted_smooth(x, 1), 2)
+
+
+def blocks_of_the_band(x):
+    return banded_smooth(banded_smooth(x, 1), 2)
 
 
 def two_convolutions(x):
@@ -43,7 +47,7 @@ def _band(size):
 
 def main():
     torch.set_num_threads(1)
-    ways = [shifted, two_convolutions, one_convolution, banded_matrices]
+    ways = [shifted, blocks_of_the_band, two_convolutions, one_convolution, banded_matrices]
     print('| weights | ' + ' | '.join(way.__name__.replace('_', ' ') for way in ways) + ' |')
     print('|---|' + '---|' * len(ways))
     for shape in SHAPES:

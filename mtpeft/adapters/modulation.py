@@ -1,6 +1,5 @@
 """Weights switched by frequency: a sine of a base, smoothed (Free Sinewich, arXiv 2603.21111)."""
 
-import math
 import operator
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: standard deviation and radius of the Gaussian low-pass, in entries: a kernel of 7
-SIGMA, RADIUS = 1.0, 3
+from mtpeft.adapters.lowpass import smooth
 
 
 def modulate(
@@ -44,29 +42,6 @@ def modulate(
         if lowpass:
             weight = smooth(smooth(weight, 1), 2)
         return (gain * weight).to(base.dtype)
-
-
-def gaussian(sigma: float = SIGMA, radius: int = RADIUS) -> list[float]:
-    """Entries of a Gaussian of ``2 radius + 1`` taps that sum to 1."""
-    kernel = [math.exp(-0.5 * (x / sigma) ** 2) for x in range(-radius, radius + 1)]
-    return [value / math.fsum(kernel) for value in kernel]
-
-
-def smooth(x: Tensor, dim: int) -> Tensor:
-    """Gaussian low-pass along an axis, its ends repeated: as scipy's with ``mode='nearest'``.
-
-    A sum of shifted copies: several times faster on a CPU, forward and backward, than a
-    convolution of one channel (``docs/measure_lowpass.py``).
-    """
-    kernel, size = gaussian(), x.shape[dim]
-    shape = [RADIUS if axis == dim else n for axis, n in enumerate(x.shape)]
-    ends = x.narrow(dim, 0, 1), x.narrow(dim, size - 1, 1)
-    padded = torch.cat([ends[0].expand(shape), x, ends[1].expand(shape)], dim)
-    out = kernel[RADIUS] * x
-    for i in range(RADIUS):
-        pair = padded.narrow(dim, i, size) + padded.narrow(dim, 2 * RADIUS - i, size)
-        out = torch.add(out, pair, alpha=kernel[i])
-    return out
 
 
 class FormedOnce(nn.Module):

@@ -69,12 +69,22 @@ def concatenate(levels: Levels, widths: Sequence[int]) -> Tensor:
     Raises:
         ValueError: their number is not that of ``widths``.
     """
+    check_levels(levels, widths)
+    size = largest(levels)
+    return torch.cat([resize(level, size) for level in levels], dim=1)
+
+
+def check_levels(levels: Levels, widths: Sequence[int]) -> None:
+    """Raises ``ValueError`` where the number of levels is not that of ``widths``."""
     if len(levels) != len(widths):
         raise ValueError(
             f'Expected {len(widths)} levels of widths {tuple(widths)}, got {len(levels)}.'
         )
-    size = max((level.shape[-2:] for level in levels), key=lambda s: s[0] * s[1])
-    return torch.cat([resize(level, size) for level in levels], dim=1)
+
+
+def largest(levels: Levels) -> tuple[int, int]:
+    """(h, w) of the largest level."""
+    return tuple(max((level.shape[-2:] for level in levels), key=lambda s: s[0] * s[1]))
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:

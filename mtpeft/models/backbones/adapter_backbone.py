@@ -17,6 +17,7 @@ from mtpeft.adapters import Adapter, AdapterLayer, LaneBlock
 from mtpeft.adapters.task_streams import TaskStreamBlock
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
+from mtpeft.models.backbones.families.swin_parts import BehindAttention
 from mtpeft.models.backbones.injection import (
     ends_with,
     inject_adapters,
@@ -212,8 +213,18 @@ class AdapterBackbone(Merging, BaseModule):
             block = self.network.get_submodule(name)
             run = self.family.run_merge if name in merges else self.family.run_block
             if any(isinstance(m, AdapterLayer) and m.adapter.tasks for m in block.modules()):
-                lanes[name] = kind(block, self.tasks, run, strategy, self._modified_in_place(block))
+                in_place = self._modified_in_place(block)
+                lanes[name] = kind(
+                    block, self.tasks, run, strategy, in_place, self._behind_attention(name)
+                )
         return lanes
+
+    def _behind_attention(self, name: str) -> BehindAttention | None:
+        known = self.family.parts is not None and self.streams == 'stage'
+        # tokens in the windows would have to be taken out again
+        if not known or self.token_stream is not None:
+            return None
+        return BehindAttention(self.family.parts(self.network.get_submodule(name)))
 
     def _modified_in_place(self, block: nn.Module) -> list[str]:
         ending = self.family.modified_in_place

@@ -11,8 +11,9 @@ from mtpeft.adapters import ClockNet
 from mtpeft.adapters.modulation import FormedOnce, modulate
 from mtpeft.models.build import build_module
 from mtpeft.models.decoders.multi_head_decoder import MultiHeadDecoder
-from mtpeft.models.features import Features, by_task, concatenate
+from mtpeft.models.features import Features, by_task
 from mtpeft.models.heads import HRNetHead
+from mtpeft.models.levels_conv import convolve_levels
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
@@ -119,7 +120,7 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         logits = {}
         for name, levels in streams.items():
             kernel = kernels[self.tasks.index(name)]
-            x = F.conv2d(concatenate(levels, self.in_channels), kernel, self.bias[name])
+            x = convolve_levels(levels, self.in_channels, kernel, self.bias[name])
             logits[name] = self.conv[name](F.relu(self.norm[name](x)))
         return logits
 

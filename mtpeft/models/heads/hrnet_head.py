@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mtpeft.models.features import Levels, concatenate
+from mtpeft.models.features import Levels
+from mtpeft.models.levels_conv import convolve_levels
 from mtpeft.registry import MODELS
 
 
@@ -51,5 +52,6 @@ class HRNetHead(BaseModule):
 
     def forward(self, levels: Levels) -> Tensor:
         """Logits ``(B, out_channels, h, w)`` at the size of the largest level ``(B, C, h, w)``."""
-        x = concatenate(levels, self.in_channels)
-        return self.conv2(self.relu(self.norm(self.conv1(x))))
+        first = self.conv1
+        x = convolve_levels(levels, self.in_channels, first.weight, first.bias)
+        return self.conv2(self.relu(self.norm(x)))

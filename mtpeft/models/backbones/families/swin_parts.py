@@ -62,6 +62,11 @@ class SwinParts:
         """From fc2's output to the residual."""
         raise NotImplementedError
 
+    @property
+    def attention(self) -> nn.Module:
+        """Windowed attention."""
+        raise NotImplementedError
+
     def mlp(self, x: Tensor) -> Tensor:
         """The MLP with its norm, up to the residual: of ``(..., C)``, shared parameters."""
         layers = self.layers
@@ -70,6 +75,10 @@ class SwinParts:
 
 class TimmSwinParts(SwinParts):
     """A block of timm: windows are cut of the shifted, then padded map."""
+
+    @property
+    def attention(self) -> nn.Module:
+        return self.block.attn
 
     @property
     def layers(self) -> dict[str, nn.Module]:
@@ -106,6 +115,10 @@ class MMSegSwinParts(SwinParts):
     """A block of mmseg: windows are cut of the padded, then shifted map."""
 
     @property
+    def attention(self) -> nn.Module:
+        return self.block.attn.w_msa
+
+    @property
     def layers(self) -> dict[str, nn.Module]:
         attention, mlp = self.block.attn.w_msa, self.block.ffn.layers
         return dict(qkv=attention.qkv, proj=attention.proj, fc1=mlp[0][0], fc2=mlp[1])
@@ -135,3 +148,36 @@ class MMSegSwinParts(SwinParts):
 
     def mlp_end(self, x: Tensor) -> Tensor:
         return self.block.ffn.dropout_layer(self.block.ffn.layers[2](x))
+
+
+class BehindAttention:
+    """A Swin block from attention's projection on (:class:`mtpeft.adapters.lanes.BehindAttention`).
+
+    Args:
+        parts: The block's steps.
+    """
+
+    def __init__(self, parts: SwinParts) -> None:
+        self.parts = parts
+
+    @property
+    def first(self) -> nn.Module:
+        """The projection behind the heads."""
+        return self.parts.layers['proj']
+
+    def before(self) -> list[nn.Module]:
+        """qkv and the dropout of attention's weights."""
+        return [self.parts.layers['qkv'], self.parts.attention.attn_drop]
+
+    def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The block's output ``(B, H, W, C)``.
+
+        Args:
+            x: The block's input ``(B, H, W, C)``.
+            attended: What the heads made of its windows, ``(B nW, area, C)``.
+        """
+        parts, size = self.parts, x.shape[1:3]
+        x = x + parts.attention_end(parts.rejoin(self.first(attended), size))
+        # as rows, which is how the block's own pass gives them to the MLP
+        x = x.flatten(1, 2)
+        return (x + parts.mlp(x)).unflatten(1, size)

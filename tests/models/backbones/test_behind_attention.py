@@ -1,0 +1,106 @@
+"""Lanes of a Swin pass what follows attention, which runs once for all streams."""
+
+import pytest
+import torch
+from helpers.adapter_grid import stir
+
+from mtpeft.adapters.lanes import LaneBlock
+from mtpeft.models.backbones import AdapterBackbone
+
+TASKS = ('semseg', 'depth', 'normals')
+NETWORKS = dict(
+    timm=dict(type='timm.swin_tiny_patch4_window7_224', embed_dim=8, depths=(2, 2),
+              num_heads=(1, 2), window_size=4, img_size=32),
+    mmseg=dict(type='mmseg.SwinTransformer', embed_dims=8, depths=(2, 2), num_heads=(1, 2),
+               strides=(4, 2), out_indices=(0, 1), window_size=4),
+)  # fmt: skip
+networks = pytest.mark.parametrize('kind', NETWORKS)
+
+
+def build(kind, strategy='vmap', targets=('proj', 'fc1', 'fc2'), adapter='MTLoRA', **network):
+    torch.manual_seed(0)
+    cfg = dict(type=adapter, rank=4, **(dict(task_rank=2) if adapter == 'MTLoRA' else {}))
+    plugins = [
+        dict(cfg=dict(type='LoRA', rank=4), targets=['qkv']),
+        dict(cfg=cfg, targets=['proj'], lanes='task'),
+        dict(cfg=cfg, targets=['fc1', 'fc2'], lanes='task'),
+    ]
+    if 'qkv' in targets:
+        plugins = [dict(cfg=cfg, targets=list(targets), lanes='task')]
+    net = AdapterBackbone(
+        {**NETWORKS[kind], **network}, plugins, tasks=TASKS, lane_strategy=strategy
+    )
+    stir(net, 0.1)
+    return net.double().eval()
+
+
+def attentions(net):
+    """Counts the calls of attention's dropout, which every pass of attention makes."""
+    calls = []
+    for lane in net.lanes.values():
+        block = lane.block
+        attention = block.attn if hasattr(block.attn, 'attn_drop') else block.attn.w_msa
+        attention.attn_drop.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def levels_and_gradients(net, x, seed=1):
+    levels = net(x)
+    torch.manual_seed(seed)
+    loss = sum((torch.randn_like(m) * m).sum() for task in TASKS for m in levels[task])
+    loss.backward()
+    grads = {n: p.grad for n, p in net.named_parameters() if p.grad is not None}
+    return levels, grads
+
+
+@networks
+@pytest.mark.parametrize('adapter', ['MTLoRA', 'LoRA', 'DoRA'])
+@pytest.mark.parametrize('size', [(32, 32), (36, 52)], ids=str)
+def test_equals_lanes_that_pass_the_whole_block(kind, adapter, size):
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    results = []
+    for strategy in ('vmap', 'loop'):
+        results.append(levels_and_gradients(build(kind, strategy, adapter=adapter), x))
+    (levels, grads), (plain, plain_grads) = results
+    for task in TASKS:
+        for ours, theirs in zip(levels[task], plain[task], strict=True):
+            torch.testing.assert_close(ours, theirs)
+    assert grads.keys() == plain_grads.keys()
+    torch.testing.assert_close(grads, plain_grads)
+
+
+@networks
+@pytest.mark.parametrize('in_turn', [True, False])
+def test_in_turn_and_at_once_are_the_same(kind, in_turn, monkeypatch):
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    expected = levels_and_gradients(build(kind, 'loop'), x)
+    monkeypatch.setattr(LaneBlock, '_faster_in_turn', lambda *_: in_turn)
+    got = levels_and_gradients(build(kind), x)
+    torch.testing.assert_close(got, expected)
+
+
+@networks
+@pytest.mark.parametrize('grad', [True, False])
+def test_attention_runs_once(kind, grad):
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    net = build(kind)
+    calls = attentions(net)
+    with torch.set_grad_enabled(grad):
+        net(x)
+    assert len(calls) == len(net.lanes)
+
+
+@networks
+def test_lanes_in_attention_pass_it_themselves(kind):
+    net = build(kind, targets=('qkv', 'proj'))
+    calls = attentions(net)
+    net(torch.randn(1, 3, 32, 32, dtype=torch.float64))
+    assert len(calls) > len(net.lanes)
+
+
+def test_each_lane_draws_its_own_dropout_of_attention():
+    net = build('timm', attn_drop_rate=0.5).train()
+    calls = attentions(net)
+    levels = net(torch.randn(1, 3, 32, 32, dtype=torch.float64))
+    assert len(calls) > len(net.lanes)
+    assert not torch.allclose(levels['semseg'][0], levels['depth'][0])
