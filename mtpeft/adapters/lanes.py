@@ -214,7 +214,7 @@ class LaneBlock:
         params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks)
                   for n, layer in self.task_layers.items()}  # fmt: skip
 
-        in_turn = bool(behind and recorder.memory) and self._faster_in_turn(x)
+        in_turn = behind and recorder.memory and self._faster_in_turn(x)
 
         def lane(params: dict, memory: dict) -> Tensor:
             with self._streaming(_LanePass(names, params, memory, self.copied, False)):
@@ -225,7 +225,7 @@ class LaneBlock:
         def one_lane(params: dict) -> Tensor:
             stream = _LanePass(names, params, recorder.memory, self.copied, self._drops)
             with self._streaming(stream), self._marking(stream):
-                if in_turn:
+                if behind and recorder.memory:
                     return behind(x, recorder.memory[names[behind.first]].input)
                 return self.run(self.block, x)
 
@@ -257,6 +257,8 @@ class LaneBlock:
         Not where they differ before it, or where each draws its own dropout of attention.
         """
         if self.behind is None or not isinstance(self.behind.first, AdapterLayer):
+            return False
+        if self.strategy == 'loop':  # the plain form
             return False
         before = self.behind.before()
         tasks = any(getattr(m, 'adapter', None) and m.adapter.tasks for m in before)

@@ -68,7 +68,7 @@ def banded_smooth(x: Tensor, dim: int, transposed: bool = False) -> Tensor:
     outer, inner = math.prod(x.shape[:dim]), math.prod(x.shape[dim + 1 :])
     rows, into = (t.view(outer, size, inner) for t in (x, out))
     for start, end, low, high in _blocks(size):
-        matrix = torch.tensor(_band(start, end, low, high, size, transposed), dtype=x.dtype)
+        matrix = _band(end - start, start - low, high - end, transposed, x.dtype)
         if inner == 1:
             torch.mm(rows[:, low:high, 0], matrix.T, out=into[:, start:end, 0])
         elif outer <= inner:
@@ -87,19 +87,20 @@ def _blocks(size: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 @cache
-def _band(
-    start: int, end: int, low: int, high: int, size: int, transposed: bool
-) -> list[list[float]]:
-    """``G[start:end, low:high]``, or of its transpose."""
-    kernel, matrix = gaussian(), [[0.0] * (high - low) for _ in range(end - start)]
-    for i in range(start - RADIUS, end + RADIUS) if transposed else range(start, end):
+def _band(n: int, before: int, after: int, transposed: bool, dtype: torch.dtype) -> Tensor:
+    """Rows of G, or of its transpose, for n entries with so many used beside them at either end.
+
+    Fewer than the radius is where the axis ends, and entries beyond are the last one.
+    """
+    kernel, matrix = gaussian(), [[0.0] * (before + n + after) for _ in range(n)]
+    for i in range(-before, n + after):
         for k in range(-RADIUS, RADIUS + 1):
-            row, column = i, min(max(i + k, 0), size - 1)
+            row, column = i, min(max(i + k, -before), n + after - 1)
             if transposed:
                 row, column = column, row
-            if start <= row < end and low <= column < high:
-                matrix[row - start][column - low] += kernel[k + RADIUS]
-    return matrix
+            if 0 <= row < n:
+                matrix[row][column + before] += kernel[k + RADIUS]
+    return torch.tensor(matrix, dtype=dtype)
 
 
 @banded_smooth.register_fake

@@ -44,12 +44,12 @@ def convolve_levels(
         torch.Size([2, 5, 8, 8])
     """
     check_levels(levels, widths)
-    if not _at_own_size(levels, widths, len(weight)):
+    if not _cheaper_apart(levels, widths):
         return F.conv2d(concatenate(levels, widths), weight, bias)
     return _at_own_sizes(levels, widths, weight, bias)
 
 
-def _at_own_size(levels: Levels, widths: Sequence[int], out: int) -> bool:
+def _cheaper_apart(levels: Levels, widths: Sequence[int]) -> bool:
     x = levels[0]
     half = x.dtype not in (torch.float32, torch.float64)
     if x.device.type != 'cpu' or half or torch.is_autocast_enabled('cpu'):
@@ -69,14 +69,14 @@ def _at_own_sizes(
 ) -> Tensor:
     height, width = size = largest(levels)
     groups: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-    for level, part in zip(levels, weight.flatten(1).split(tuple(widths), 1), strict=True):
+    for level, part in zip(levels, weight.split(tuple(widths), 1), strict=True):
         groups.setdefault(tuple(level.shape[-2:]), []).append((level, part))
     out, rows, columns = None, [], []
     for (h, w), members in groups.items():
         x, part = (torch.cat(each, 1) for each in zip(*members, strict=True))
-        own = torch.matmul(part, x.flatten(2))
+        own = F.conv2d(x, part, bias if (h, w) == size else None)
         if (h, w) == size:
-            out = own if bias is None else own + bias[:, None]
+            out = own
             continue
         columns.append((own.reshape(-1, w) @ _upsampling(w, width, x).T).view(-1, h, width))
         rows.append(_upsampling(h, height, x))

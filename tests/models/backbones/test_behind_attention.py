@@ -17,7 +17,8 @@ NETWORKS = dict(
 networks = pytest.mark.parametrize('kind', NETWORKS)
 
 
-def build(kind, strategy='vmap', targets=('proj', 'fc1', 'fc2'), adapter='MTLoRA', **network):
+def build(kind, strategy='vmap', targets=('proj', 'fc1', 'fc2'), adapter='MTLoRA', amount=0.1,
+          **network):  # fmt: skip
     torch.manual_seed(0)
     cfg = dict(type=adapter, rank=4, **(dict(task_rank=2) if adapter == 'MTLoRA' else {}))
     plugins = [
@@ -30,7 +31,8 @@ def build(kind, strategy='vmap', targets=('proj', 'fc1', 'fc2'), adapter='MTLoRA
     net = AdapterBackbone(
         {**NETWORKS[kind], **network}, plugins, tasks=TASKS, lane_strategy=strategy
     )
-    stir(net, 0.1)
+    if amount:
+        stir(net, amount)
     return net.double().eval()
 
 
@@ -98,9 +100,19 @@ def test_lanes_in_attention_pass_it_themselves(kind):
     assert len(calls) > len(net.lanes)
 
 
-def test_each_lane_draws_its_own_dropout_of_attention():
-    net = build('timm', attn_drop_rate=0.5).train()
-    calls = attentions(net)
+@pytest.mark.parametrize('rate', [0.0, 0.5])
+def test_each_lane_draws_its_own_dropout_of_attention(rate):
+    net = build('timm', adapter='LoRA', amount=0, attn_drop_rate=rate, drop_path_rate=0).train()
     levels = net(torch.randn(1, 3, 32, 32, dtype=torch.float64))
-    assert len(calls) > len(net.lanes)
-    assert not torch.allclose(levels['semseg'][0], levels['depth'][0])
+    # lanes that are the shared stream differ by what they draw alone
+    same = torch.equal(levels['semseg'][0], levels['depth'][0])
+    assert same == (rate == 0)
+
+
+@networks
+def test_one_requested_task_starts_behind_attention_too(kind):
+    net = build(kind, adapter='DoRA')
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    expected, calls = net(x)['depth'], attentions(net)
+    torch.testing.assert_close(net(x, tasks=['depth'])['depth'], expected)
+    assert len(calls) == len(net.lanes)
