@@ -214,18 +214,20 @@ class LaneBlock:
         params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks)
                   for n, layer in self.task_layers.items()}  # fmt: skip
 
-        in_turn = behind and recorder.memory and self._faster_in_turn(x)
+        if not recorder.memory:  # nothing to start from: the lanes pass attention, computed once
+            behind = None
+        in_turn = behind is not None and self._faster_in_turn(x)
 
         def lane(params: dict, memory: dict) -> Tensor:
             with self._streaming(_LanePass(names, params, memory, self.copied, False)):
-                if behind and memory:
+                if behind:
                     return behind(x, memory[names[behind.first]].input)
                 return self.run(self.block, x)
 
         def one_lane(params: dict) -> Tensor:
             stream = _LanePass(names, params, recorder.memory, self.copied, self._drops)
             with self._streaming(stream), self._marking(stream):
-                if behind and recorder.memory:
+                if behind:
                     return behind(x, recorder.memory[names[behind.first]].input)
                 return self.run(self.block, x)
 
@@ -245,7 +247,7 @@ class LaneBlock:
         lanes together are mapped anew each time; products of a formed weight for each lane are
         faster in one batch all the same.
         """
-        if self.strategy != 'vmap' or x.device.type != 'cpu' or torch.compiler.is_compiling():
+        if x.device.type != 'cpu' or torch.compiler.is_compiling():
             return False
         layers = self.task_layers.values()
         return all(layer.adapter.lane_reads_shared_input for layer in layers)
