@@ -129,6 +129,20 @@ class Adapter(nn.Module):
         """
         raise TypeError(f'{type(self).__name__} has no task lanes.')
 
+    def lane_after(
+        self,
+        layer: nn.Module,
+        activation: nn.Module,
+        x: Tensor,
+        params: dict[str, Tensor],
+        memory: Tensor | None,
+    ) -> Tensor:
+        """:meth:`lane` of ``activation(x)``, which a method that reads little of it need not make.
+
+        Not called under ``torch.vmap``.
+        """
+        return self.lane(layer, activation(x), params, memory)
+
     def shared_from_lanes(self, layer: nn.Module, x: Tensor, lanes: list[Tensor]) -> Tensor:
         """The shared stream's output where it is made of the lanes' (``shared_reads_lanes``)."""
         raise TypeError(f'{type(self).__name__} does not make its shared stream of its lanes.')

@@ -110,7 +110,7 @@ def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
         if ctx.thin:
             gained = b if gain is None else b * gain[..., None]
             if need_b:
-                d_b = scale * (grad.mT @ (x @ a.to(low).mT)).to(b.dtype)
+                d_b = scale * ((x @ a.to(low).mT).mT @ grad).mT.to(b.dtype)
                 d_b = d_b if gain is None else d_b * gain[..., None]
             if need_a:
                 d_a = scale * ((grad @ gained.to(low)).mT @ x).to(a.dtype)

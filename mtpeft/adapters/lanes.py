@@ -105,6 +105,17 @@ class _LanePass:
             return remembered.output.clone() if name in self.copied else remembered.output
         return layer.adapter(layer, x)
 
+    def after(self, layer: AdapterLayer, activation: nn.Module, x: Tensor) -> Tensor:
+        """``self(layer, activation(x))``."""
+        name = self.names[layer]
+        if name not in self.params or not self.diverged or _is_batched(x):
+            return self(layer, activation(x))
+        remembered = self.memory.get(name)
+        memory = None
+        if remembered and not layer.adapter.memory_is_input:
+            memory = remembered.lane_input
+        return layer.adapter.lane_after(layer, activation, x, self.params[name], memory)
+
 
 class _FoldedPass:
     """Stream of a folded pass: the batch axis holds the shared stream, then each lane."""

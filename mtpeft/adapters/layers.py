@@ -109,7 +109,10 @@ class AdapterLayer:
             scale: Of the product B A.
             gain: ``(out,)``, ``None`` for 1.
         """
-        out = self._added(frozen, x, a, b, scale)
+        return self.scaled(self._added(frozen, x, a, b, scale), gain)
+
+    def scaled(self, out: Tensor, gain: Tensor | None) -> Tensor:
+        """``gain * (out - bias) + bias``; of an output with its bias included."""
         if gain is None:
             return out
         shape = (-1, *[1] * (self.weight.ndim - 2))
@@ -123,6 +126,11 @@ class AdapterLayer:
 
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self, x) if self.stream is None else self.stream(self, x)
+
+    def after(self, activation: nn.Module, x: Tensor) -> Tensor:
+        """``forward(activation(x))``, without the whole of ``activation(x)`` where that is less."""
+        after = getattr(self.stream, 'after', None)
+        return self(activation(x)) if after is None else after(self, activation, x)
 
 
 class AdapterLinear(AdapterLayer, nn.Linear):

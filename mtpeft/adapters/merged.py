@@ -105,6 +105,9 @@ class MergedShared(Adapter):
     ) -> Tensor:
         return self.kept.lane(layer, x, params, memory)
 
+    def lane_after(self, layer: nn.Module, activation: nn.Module, x: Tensor, *args) -> Tensor:
+        return self.kept.lane_after(layer, activation, x, *args)
+
     def ranks(self) -> dict[str, int]:
         return self.kept.ranks()
 

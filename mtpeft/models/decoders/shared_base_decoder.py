@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from mtpeft.models.decoders.multi_head_decoder import MultiHeadDecoder
 from mtpeft.models.features import Features, by_task
 from mtpeft.models.heads import HRNetHead
 from mtpeft.models.levels_conv import convolve_levels
+from mtpeft.models.norm_relu_conv import norm_relu_conv
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
@@ -121,7 +121,7 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         for name, levels in streams.items():
             kernel = kernels[self.tasks.index(name)]
             x = convolve_levels(levels, self.in_channels, kernel, self.bias[name])
-            logits[name] = self.conv[name](F.relu(self.norm[name](x)))
+            logits[name] = norm_relu_conv(x, self.norm[name], self.conv[name])
         return logits
 
     def formed_heads(self) -> MultiHeadDecoder:

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mtpeft.models.features import Levels
-from mtpeft.models.levels_conv import convolve_levels
+from mtpeft.models.norm_relu_conv import conv_norm_relu_conv
 from mtpeft.registry import MODELS
 
 
@@ -47,11 +47,9 @@ class HRNetHead(BaseModule):
         channels = 4 * total if channels is None else channels
         self.conv1 = nn.Conv2d(total, channels, 1)
         self.norm = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, levels: Levels) -> Tensor:
         """Logits ``(B, out_channels, h, w)`` at the size of the largest level ``(B, C, h, w)``."""
-        first = self.conv1
-        x = convolve_levels(levels, self.in_channels, first.weight, first.bias)
-        return self.conv2(self.relu(self.norm(x)))
+        convs = self.conv1, self.norm, self.conv2
+        return conv_norm_relu_conv(levels, self.in_channels, *convs)

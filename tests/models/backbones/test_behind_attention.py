@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.adapter_grid import stir
 
+from mtpeft.adapters import gelu_low_rank_add
 from mtpeft.adapters.lanes import LaneBlock
 from mtpeft.models.backbones import AdapterBackbone
 
@@ -18,9 +19,10 @@ networks = pytest.mark.parametrize('kind', NETWORKS)
 
 
 def build(kind, strategy='vmap', targets=('proj', 'fc1', 'fc2'), adapter='MTLoRA', amount=0.1,
-          **network):  # fmt: skip
+          options=(), **network):  # fmt: skip
     torch.manual_seed(0)
     cfg = dict(type=adapter, rank=4, **(dict(task_rank=2) if adapter == 'MTLoRA' else {}))
+    cfg.update(options)
     plugins = [
         dict(cfg=dict(type='LoRA', rank=4), targets=['qkv']),
         dict(cfg=cfg, targets=['proj'], lanes='task'),
@@ -116,3 +118,28 @@ def test_one_requested_task_starts_behind_attention_too(kind):
     expected, calls = net(x)['depth'], attentions(net)
     torch.testing.assert_close(net(x, tasks=['depth'])['depth'], expected)
     assert len(calls) == len(net.lanes)
+
+
+@networks
+@pytest.mark.parametrize('adapter', ['MTLoRA', 'LoRA', 'DoRA', 'SineLoRA'])
+@pytest.mark.parametrize('merged', [False, True])
+def test_an_activation_in_runs_changes_nothing(kind, adapter, merged, monkeypatch):
+    options = {} if adapter == 'MTLoRA' else dict(frozen_input='shared')
+    ways = ('vmap', 'loop')
+    nets = [build(kind, way, adapter=adapter, options=options) for way in ways]
+    if merged:
+        for net in nets:
+            net.merge_adapters()
+    calls = []
+    monkeypatch.setattr(gelu_low_rank_add, '_LARGE', 1)
+    runs = gelu_low_rank_add._runs
+    monkeypatch.setattr(gelu_low_rank_add, '_runs', lambda *x: calls.append(1) or runs(*x))
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    if merged:
+        with torch.no_grad():
+            got, expected = (net(x) for net in nets)
+    else:
+        got, expected = (levels_and_gradients(net, x) for net in nets)
+    torch.testing.assert_close(got, expected)
+    # Sine-LoRA's lanes are no low-rank products
+    assert bool(calls) == (adapter != 'SineLoRA')

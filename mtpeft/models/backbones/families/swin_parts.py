@@ -6,6 +6,8 @@ import torch
 from timm.models.swin_transformer import window_reverse
 from torch import Tensor, nn
 
+from mtpeft.adapters.layers import AdapterLayer
+
 
 class SwinParts:
     """What a block of a Swin consists of, for methods that let streams pass it in their own way.
@@ -63,14 +65,26 @@ class SwinParts:
         raise NotImplementedError
 
     @property
+    def activation(self) -> nn.Module:
+        """Between fc1 and the dropout before fc2."""
+        raise NotImplementedError
+
+    @property
     def attention(self) -> nn.Module:
         """Windowed attention."""
         raise NotImplementedError
 
     def mlp(self, x: Tensor) -> Tensor:
         """The MLP with its norm, up to the residual: of ``(..., C)``, shared parameters."""
-        layers = self.layers
-        return self.mlp_end(layers['fc2'](self.hidden(layers['fc1'](self.norm2(x)))))
+        fc1, fc2 = self.layers['fc1'], self.layers['fc2']
+        x = fc1(self.norm2(x))
+        if isinstance(fc2, AdapterLayer) and not self._hidden_drops:
+            return self.mlp_end(fc2.after(self.activation, x))
+        return self.mlp_end(fc2(self.hidden(x)))
+
+    @property
+    def _hidden_drops(self) -> bool:
+        raise NotImplementedError
 
 
 class TimmSwinParts(SwinParts):
@@ -104,8 +118,16 @@ class TimmSwinParts(SwinParts):
     def attention_end(self, x: Tensor) -> Tensor:
         return self.block.drop_path1(self.block.attn.proj_drop(x))
 
+    @property
+    def activation(self) -> nn.Module:
+        return self.block.mlp.act
+
     def hidden(self, x: Tensor) -> Tensor:
-        return self.block.mlp.drop1(self.block.mlp.act(x))
+        return self.block.mlp.drop1(self.activation(x))
+
+    @property
+    def _hidden_drops(self) -> bool:
+        return _drops(self.block.mlp.drop1)
 
     def mlp_end(self, x: Tensor) -> Tensor:
         return self.block.drop_path2(self.block.mlp.drop2(x))
@@ -142,9 +164,16 @@ class MMSegSwinParts(SwinParts):
     def attention_end(self, x: Tensor) -> Tensor:
         return self.block.attn.drop(self.block.attn.w_msa.proj_drop(x))
 
+    @property
+    def activation(self) -> nn.Module:
+        return self.block.ffn.layers[0][1]
+
     def hidden(self, x: Tensor) -> Tensor:
-        layer = self.block.ffn.layers[0]
-        return layer[2](layer[1](x))
+        return self.block.ffn.layers[0][2](self.activation(x))
+
+    @property
+    def _hidden_drops(self) -> bool:
+        return _drops(self.block.ffn.layers[0][2])
 
     def mlp_end(self, x: Tensor) -> Tensor:
         return self.block.ffn.dropout_layer(self.block.ffn.layers[2](x))
@@ -181,3 +210,7 @@ class BehindAttention:
         # as rows, which is how the block's own pass gives them to the MLP
         x = x.flatten(1, 2)
         return (x + parts.mlp(x)).unflatten(1, size)
+
+
+def _drops(module: nn.Module) -> bool:
+    return module.training and getattr(module, 'p', 0) > 0
