@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from mtpeft.adapters.eager_op import eager
+
 #: ways to the gradients of A and B: products of their rank, or one of the weight's whole gradient
 THIN, FULL = True, False
 
@@ -11,7 +13,6 @@ THIN, FULL = True, False
 _PASS = 16
 
 
-@torch.library.custom_op('mtpeft::formed_linear', mutates_args=())
 def formed_linear(
     x: Tensor,
     weight: Tensor,
@@ -60,6 +61,33 @@ def formed_linear(
         >>> torch.allclose(y, x @ (w + b @ a).T)
         True
     """
+    return _eager(x, weight, bias, a, b, gain, scale, thin)
+
+
+@torch.library.custom_op('mtpeft::formed_linear', mutates_args=())
+def _operator(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    a: Tensor,
+    b: Tensor,
+    gain: Tensor | None,
+    scale: float,
+    thin: bool,
+) -> Tensor:
+    return _product(x, weight, bias, a, b, gain, scale, thin)
+
+
+def _product(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    a: Tensor,
+    b: Tensor,
+    gain: Tensor | None,
+    scale: float,
+    thin: bool,
+) -> Tensor:
     formed = _form(weight, a, b, gain, scale).to(x.dtype)
     # written into, since the result must be no view: a network may change it in place
     out = x.new_empty(*x.shape[:-1], formed.shape[-2])
@@ -84,7 +112,7 @@ def _form(
         return formed if gain is None else formed * gain.to(weight.dtype)[..., None]
 
 
-@formed_linear.register_fake
+@_operator.register_fake
 def _(x, weight, bias, a, b, gain, scale, thin):  # noqa: ANN001, ANN202
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
@@ -132,10 +160,11 @@ def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
     return d_x, d_weight, d_bias, d_a, d_b, d_gain, None, None
 
 
-formed_linear.register_autograd(_backward, setup_context=_setup)
+_operator.register_autograd(_backward, setup_context=_setup)
+_eager = eager(_operator, _product, _setup, _backward)
 
 
-@formed_linear.register_vmap
+@_operator.register_vmap
 def _(info, in_dims, x, weight, bias, a, b, gain, scale, thin):  # noqa: ANN001, ANN202
     x_dim, weight_dim, bias_dim, a_dim, b_dim, gain_dim = in_dims[:6]
     if weight_dim is not None or bias_dim is not None or x.ndim - (x_dim is not None) < 2:
@@ -144,7 +173,7 @@ def _(info, in_dims, x, weight, bias, a, b, gain, scale, thin):  # noqa: ANN001,
             'and bias are the same for all, and x has rows, (..., rows, in).'
         )
     if a_dim is None and b_dim is None and gain_dim is None:
-        out = formed_linear(x.movedim(x_dim, 0), weight, bias, a, b, gain, scale, thin)
+        out = _operator(x.movedim(x_dim, 0), weight, bias, a, b, gain, scale, thin)
         return out, 0
 
     def stacked(tensor: Tensor | None, dim: int | None) -> Tensor | None:
@@ -155,7 +184,7 @@ def _(info, in_dims, x, weight, bias, a, b, gain, scale, thin):  # noqa: ANN001,
         return tensor.movedim(dim, 0)
 
     x, a, b = stacked(x, x_dim), stacked(a, a_dim), stacked(b, b_dim)
-    return formed_linear(x, weight, bias, a, b, stacked(gain, gain_dim), scale, thin), 0
+    return _operator(x, weight, bias, a, b, stacked(gain, gain_dim), scale, thin), 0
 
 
 @register_flop_formula(torch.ops.mtpeft.formed_linear)

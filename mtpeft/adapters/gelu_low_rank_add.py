@@ -79,8 +79,9 @@ class _GELULowRankAdd(torch.autograd.Function):
             start, upper = rows[run], grads[run]
             z = F.gelu(start, approximate=ctx.approximate)
             low = scale * (upper @ thin.mT)
-            d_b.addmm_((z @ a.mT).mT, upper, alpha=scale)
-            d_a.addmm_(low.mT, z)
+            # (in place by out=, which counters of operations know)
+            torch.addmm(d_b, (z @ a.mT).mT, upper, alpha=scale, out=d_b)
+            torch.addmm(d_a, low.mT, z, out=d_a)
             d_z = torch.mm(low, a, out=z)
             torch.ops.aten.gelu_backward.grad_input(
                 d_z, start, approximate=ctx.approximate, grad_input=d_x[run]

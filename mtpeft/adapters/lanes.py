@@ -199,7 +199,7 @@ class LaneBlock:
 
     def __call__(
         self, x: Tensor, tasks: Sequence[int] | None = None, shared: bool = True
-    ) -> tuple[Tensor | None, Tensor]:
+    ) -> tuple[Tensor | None, Tensor | list[Tensor]]:
         """Run the block.
 
         Args:
@@ -210,7 +210,7 @@ class LaneBlock:
 
         Returns:
             The shared stream's output ``(B, ...)``, or ``None`` where it was left out, and the
-            lanes' ``(T, B, ...)``.
+            lanes' ``(T, B, ...)``, in a list where they were run in turn.
         """
         if self.strategy == 'fold':
             return self._fold(x, tasks)
@@ -247,7 +247,8 @@ class LaneBlock:
                 {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
                 for i in range(count)
             ]
-            return out, torch.stack([one_lane(p) for p in slices])
+            lanes = [one_lane(p) for p in slices]
+            return out, lanes if in_turn else torch.stack(lanes)
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return out, mapped(params, recorder.memory)
 

@@ -1,17 +1,18 @@
 """A low-rank product added to what came out of the frozen layer, for all lanes in one call."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from mtpeft.adapters.eager_op import eager
+
 # Below this rank a CPU multiplies by B faster when its columns lie behind one another.
 _THIN = 16
 
 
-@torch.library.custom_op('mtpeft::low_rank_add', mutates_args=())
 def low_rank_add(
     frozen: Tensor,
     x: Tensor,
@@ -44,6 +45,31 @@ def low_rank_add(
         >>> torch.allclose(low_rank_add(y, x, a, b, 0.5), y + 0.5 * (x @ a.T) @ b.T)
         True
     """
+    return _eager(frozen, x, a, b, scale, frozen_lanes, x_lanes)
+
+
+@torch.library.custom_op('mtpeft::low_rank_add', mutates_args=())
+def _operator(
+    frozen: Tensor,
+    x: Tensor,
+    a: Tensor,
+    b: Tensor,
+    scale: float,
+    frozen_lanes: bool = False,
+    x_lanes: bool = False,
+) -> Tensor:
+    return _add(frozen, x, a, b, scale, frozen_lanes, x_lanes)
+
+
+def _add(
+    frozen: Tensor,
+    x: Tensor,
+    a: Tensor,
+    b: Tensor,
+    scale: float,
+    frozen_lanes: bool,
+    x_lanes: bool,
+) -> Tensor:
     # written into, since the result must be no view: a network may change it in place
     out = frozen.new_empty(_shape(x.shape, a.shape, b.shape, x_lanes))
     with torch.autocast(x.device.type, enabled=False):
@@ -72,16 +98,23 @@ def _rows(x: Tensor, lanes: int, stacked: bool) -> Tensor:
     return x.flatten(1, -2) if stacked else x.flatten(0, -2).expand(lanes, -1, -1)
 
 
-@low_rank_add.register_fake
+@_operator.register_fake
 def _(frozen, x, a, b, scale, frozen_lanes=False, x_lanes=False):  # noqa: ANN001, ANN202
     return frozen.new_empty(_shape(x.shape, a.shape, b.shape, x_lanes))
 
 
 @torch.library.custom_op('mtpeft::low_rank_add_backward', mutates_args=())
+def _products_operator(
+    grad: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, x_lanes: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    # an operator, so that a compiler need not look into the loop
+    return _products(grad, x, a, b, scale, x_lanes)
+
+
 def _products(
     grad: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, x_lanes: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, A and B; an operator, so that a compiler need not look into the loop."""
+    """Gradients of x, A and B."""
     with torch.autocast(x.device.type, enabled=False):
         low_a, low_b = (scale * a).to(x.dtype), b.to(x.dtype)
         if a.ndim == 2:
@@ -110,13 +143,13 @@ def _of_one(
     if not x.is_cuda and a.shape[-2] < _THIN:
         b = b.mT.contiguous().mT
     low = grad @ b
-    d_x = low @ a if into is None else into.addmm_(low, a, beta=beta)
+    d_x = low @ a if into is None else torch.addmm(into, low, a, beta=beta, out=into)
     # the other way round, grad.mT @ (x @ a.mT), takes five times as long at rank 4
     d_b = (x @ a.mT).mT @ grad
     return d_x, low.mT @ x, d_b.mT.contiguous()
 
 
-@_products.register_fake
+@_products_operator.register_fake
 def _(grad, x, a, b, scale, x_lanes):  # noqa: ANN001, ANN202
     return torch.empty_like(x), torch.empty_like(a), torch.empty_like(b)
 
@@ -127,18 +160,29 @@ def _setup(ctx, inputs, output) -> None:  # noqa: ANN001
 
 
 def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    return _gradients(ctx, grad, _products_operator)
+
+
+def _eager_backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    return _gradients(ctx, grad, _products)
+
+
+def _gradients(
+    ctx, grad: Tensor, of_products: Callable[..., tuple]  # noqa: ANN001
+) -> tuple[Tensor | None, ...]:  # fmt: skip
     x, a, b = ctx.saved_tensors
     d_frozen = None
     if ctx.needs_input_grad[0]:
         d_frozen = grad if a.ndim == 2 or ctx.frozen_lanes else grad.sum(0)
-    products = _products(grad.contiguous(), x, a, b, ctx.scale, ctx.x_lanes)
+    products = of_products(grad.contiguous(), x, a, b, ctx.scale, ctx.x_lanes)
     return d_frozen, *products, None, None, None
 
 
-low_rank_add.register_autograd(_backward, setup_context=_setup)
+_operator.register_autograd(_backward, setup_context=_setup)
+_eager = eager(_operator, _add, _setup, _eager_backward)
 
 
-@low_rank_add.register_vmap
+@_operator.register_vmap
 def _(info, in_dims, frozen, x, a, b, scale, frozen_lanes=False, x_lanes=False):  # noqa: ANN001, ANN202
     dims = in_dims[:4]
     if a.ndim - (dims[2] is not None) != 2 or x.ndim - (dims[1] is not None) < 2:
@@ -154,12 +198,12 @@ def _(info, in_dims, frozen, x, a, b, scale, frozen_lanes=False, x_lanes=False):
         # nothing is the lane's own but its rows
         frozen = frozen if dims[0] is not None else frozen.expand(info.batch_size, *frozen.shape)
         x = x if dims[1] is not None else x.expand(info.batch_size, *x.shape)
-        return low_rank_add(frozen, x, a, b, scale, False, False), 0
+        return _operator(frozen, x, a, b, scale, False, False), 0
     a, b = (
         t if d is not None else t.expand(info.batch_size, *t.shape)
         for t, d in ((a, dims[2]), (b, dims[3]))
     )
-    return low_rank_add(frozen, x, a, b, scale, dims[0] is not None, dims[1] is not None), 0
+    return _operator(frozen, x, a, b, scale, dims[0] is not None, dims[1] is not None), 0
 
 
 @register_flop_formula(torch.ops.mtpeft.low_rank_add)

@@ -1,10 +1,12 @@
 """A 1x1 convolution of levels that are brought to one size, in the order that is cheaper."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mtpeft.models.features import Levels, check_levels, concatenate, largest
 
@@ -73,17 +75,47 @@ def _at_own_sizes(
         groups.setdefault(tuple(level.shape[-2:]), []).append((level, part))
     out, rows, columns = None, [], []
     for (h, w), members in groups.items():
-        x, part = (torch.cat(each, 1) for each in zip(*members, strict=True))
-        own = F.conv2d(x, part, bias if (h, w) == size else None)
+        x, part = (_join(each) for each in zip(*members, strict=True))
+        own = F.conv2d(x, part)
         if (h, w) == size:
             out = own
             continue
         columns.append((own.reshape(-1, w) @ _upsampling(w, width, x).T).view(-1, h, width))
         rows.append(_upsampling(h, height, x))
-    matrix = torch.cat(rows, 1)
-    out = out.reshape(-1, height, width)
-    out = torch.baddbmm(out, matrix.expand(len(out), -1, -1), torch.cat(columns, 1))
-    return out.view(len(x), -1, height, width)
+    if bias is not None:  # one more column, so that it takes no pass over the map
+        columns.append(bias[:, None, None].expand(-1, 1, width).repeat(len(out), 1, 1))
+        rows.append(out.new_ones(height, 1))
+    add = _add_product if torch.compiler.is_compiling() else _AddProduct.apply
+    return add(out, torch.cat(rows, 1), torch.cat(columns, 1))
+
+
+def _add_product(out: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``out + rows @ columns``: ``(B, C, H, W)``, ``(H, k)``, ``(B C, k, W)``."""
+    start = out.reshape(-1, *out.shape[2:])
+    return torch.baddbmm(start, rows.expand(len(start), -1, -1), columns).view(out.shape)
+
+
+class _AddProduct(torch.autograd.Function):
+    """The same, in place; autograd's own way to write into a view copies the map."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.mark_dirty(out)
+        start = out.view(-1, *out.shape[2:])
+        torch.baddbmm(start, rows.expand(len(start), -1, -1), columns, out=start)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
+        (rows,) = ctx.saved_tensors
+        upper = grad.reshape(-1, *grad.shape[2:])
+        return grad, None, rows.mT.expand(len(upper), -1, -1) @ upper
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def _upsampling(n: int, m: int, like: Tensor) -> Tensor:

@@ -114,7 +114,8 @@ def _runs(channels: int, numbers: int, most: int) -> Iterator[slice]:
 def _add(out: Tensor | None, z: Tensor, weight: Tensor, run: slice) -> Tensor:
     """What a 1x1 convolution makes of a run of its channels ``(B, c, P)``, added to ``out``."""
     weight = weight[:, run, 0, 0].expand(len(z), -1, -1)
-    return weight @ z if out is None else out.baddbmm_(weight, z)
+    # (in place by out=, which counters of operations know)
+    return weight @ z if out is None else torch.baddbmm(out, weight, z, out=out)
 
 
 def _biased(out: Tensor, bias: Tensor | None, size: torch.Size) -> Tensor:

@@ -197,3 +197,9 @@ def test_a_profile_lists_operators_and_writes_a_trace(tmp_path):
     text = profile_table(lambda: (x @ x).softmax(-1), trace=tmp_path / 'trace.json')
     assert 'aten::mm' in text and 'aten::_softmax' in text
     assert 'traceEvents' in (tmp_path / 'trace.json').read_text()
+
+
+def test_products_in_place_are_counted():
+    a, b, out = torch.ones(4, 3), torch.ones(3, 5), torch.zeros(4, 5)
+    assert multiply_adds(lambda: out.addmm_(a, b)) == 60
+    assert multiply_adds(lambda: out[None].baddbmm_(a[None], b[None])) == 60

@@ -57,7 +57,7 @@ def run_stage(
     for name in stage.blocks:
         out, tokens = backbone._run_block(name, x, tokens, size, tasks)
         x, lanes = out if name in backbone.lanes else (out, lanes)
-    streams = [x] if lanes is None else [x, *lanes.unbind(0)]
+    streams = [x] if lanes is None else [x, *lanes]
     if stage.end is not None:
         streams = each(network.get_submodule(stage.end), streams)
         x = streams[0]
@@ -70,7 +70,10 @@ def run_stage(
     joins = unreduced and lanes is not None and stage.end is None
     weight = _reduction_weight(family.reduction(merge)) if joins else None
     if weight is not None:
-        rows = family.before_reduction(merge, lanes.flatten(0, 1)).chunk(len(lanes))
+        if isinstance(lanes, Tensor):
+            rows = family.before_reduction(merge, lanes.flatten(0, 1)).chunk(len(lanes))
+        else:
+            rows = [family.before_reduction(merge, lane) for lane in lanes]
         x = family.run_merge(merge, x)
         return x, [x, *(Unreduced(r, weight) for r in rows)], tokens
     merged = family.run_merge(merge, torch.cat(streams)).chunk(len(streams))

@@ -71,7 +71,8 @@ class TimmSwin(Family):
 
     def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        if height % 2 or width % 2:  # (padding by nothing would copy the map)
+            x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
         x = x.unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
         return merge.norm(x.permute(0, 1, 3, 4, 2, 5).flatten(3))
 
