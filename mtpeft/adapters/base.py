@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.common import CommonModule
+from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
 
 
 class Remembered(NamedTuple):
@@ -129,11 +130,20 @@ class Adapter(nn.Module):
         """
         raise TypeError(f'{type(self).__name__} has no task lanes.')
 
+    def lane_unmade(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
+    ) -> Tensor | LowRankSum:
+        """:meth:`lane`, or what it is the sum of, for :meth:`lane_after` of the next layer.
+
+        Not called under ``torch.vmap``.
+        """
+        return self.lane(layer, x, params, memory)
+
     def lane_after(
         self,
         layer: nn.Module,
         activation: nn.Module,
-        x: Tensor,
+        x: Tensor | LowRankSum,
         params: dict[str, Tensor],
         memory: Tensor | None,
     ) -> Tensor:
@@ -141,7 +151,7 @@ class Adapter(nn.Module):
 
         Not called under ``torch.vmap``.
         """
-        return self.lane(layer, activation(x), params, memory)
+        return self.lane(layer, activation(made(x)), params, memory)
 
     def shared_from_lanes(self, layer: nn.Module, x: Tensor, lanes: list[Tensor]) -> Tensor:
         """The shared stream's output where it is made of the lanes' (``shared_reads_lanes``)."""

@@ -20,6 +20,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, Remembered
+from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
 from mtpeft.adapters.layers import AdapterLayer
 
 LANE_STRATEGIES = ('vmap', 'fold', 'loop')
@@ -105,16 +106,29 @@ class _LanePass:
             return remembered.output.clone() if name in self.copied else remembered.output
         return layer.adapter(layer, x)
 
-    def after(self, layer: AdapterLayer, activation: nn.Module, x: Tensor) -> Tensor:
+    def unmade(self, layer: AdapterLayer, x: Tensor) -> Tensor | LowRankSum:
+        """``self(layer, x)``, or what it is the sum of."""
+        if not self._passes_alone(layer, x):
+            return self(layer, x)
+        return layer.adapter.lane_unmade(layer, x, *self._own(layer))
+
+    def after(self, layer: AdapterLayer, activation: nn.Module, x: Tensor | LowRankSum) -> Tensor:
         """``self(layer, activation(x))``."""
+        if not self._passes_alone(layer, x):
+            return self(layer, activation(made(x)))
+        return layer.adapter.lane_after(layer, activation, x, *self._own(layer))
+
+    def _passes_alone(self, layer: AdapterLayer, x: Tensor | LowRankSum) -> bool:
+        """Does one lane, with an input of its own, pass a layer with lanes?"""
+        batched = isinstance(x, Tensor) and _is_batched(x)
+        return self.names[layer] in self.params and self.diverged and not batched
+
+    def _own(self, layer: AdapterLayer) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The lane's parameters, and what the shared pass left for it."""
         name = self.names[layer]
-        if name not in self.params or not self.diverged or _is_batched(x):
-            return self(layer, activation(x))
         remembered = self.memory.get(name)
-        memory = None
-        if remembered and not layer.adapter.memory_is_input:
-            memory = remembered.lane_input
-        return layer.adapter.lane_after(layer, activation, x, self.params[name], memory)
+        kept = remembered and not layer.adapter.memory_is_input
+        return self.params[name], remembered.lane_input if kept else None
 
 
 class _FoldedPass:

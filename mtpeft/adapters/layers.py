@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
 from mtpeft.adapters.formed_linear import best_form, formed_linear
+from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
 from mtpeft.adapters.low_rank_add import low_rank_add
 
 _is_batched = torch._C._functorch.is_batchedtensor
@@ -127,10 +128,15 @@ class AdapterLayer:
     def forward(self, x: Tensor) -> Tensor:
         return self.adapter(self, x) if self.stream is None else self.stream(self, x)
 
-    def after(self, activation: nn.Module, x: Tensor) -> Tensor:
+    def unmade(self, x: Tensor) -> Tensor | LowRankSum:
+        """``forward(x)``, or what it is the sum of, for :meth:`after` of the next layer."""
+        unmade = getattr(self.stream, 'unmade', None)
+        return self(x) if unmade is None else unmade(self, x)
+
+    def after(self, activation: nn.Module, x: Tensor | LowRankSum) -> Tensor:
         """``forward(activation(x))``, without the whole of ``activation(x)`` where that is less."""
         after = getattr(self.stream, 'after', None)
-        return self(activation(x)) if after is None else after(self, activation, x)
+        return self(activation(made(x))) if after is None else after(self, activation, x)
 
 
 class AdapterLinear(AdapterLayer, nn.Linear):

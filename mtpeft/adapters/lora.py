@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import NotMergeableError, check_rank
-from mtpeft.adapters.gelu_low_rank_add import gelu_low_rank_add, takes_less
+from mtpeft.adapters.gelu_low_rank_add import LowRankSum, gelu_low_rank_add, takes_less
 from mtpeft.adapters.ranks import LowRankAdapter
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
@@ -137,20 +137,30 @@ class LoRA(LowRankAdapter):
             return layer.adapted(x, *pair, self.scale, gain, len(self.tasks))
         return layer.side_by_side(memory, x, *pair, self.scale, gain)
 
+    def lane_unmade(
+        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
+    ) -> Tensor | LowRankSum:
+        if params.get('gain') is not None or not self._adds_a_product(layer, memory):
+            return super().lane_unmade(layer, x, params, memory)
+        return LowRankSum(memory, x, params['task_A'], params['task_B'], self.scale)
+
     def lane_after(
         self,
         layer: nn.Module,
         activation: nn.Module,
-        x: Tensor,
+        x: Tensor | LowRankSum,
         params: dict[str, Tensor],
         memory: Tensor | None,
     ) -> Tensor:
-        low_rank_alone = memory is not None and type(self).lane is LoRA.lane
-        if not (low_rank_alone and isinstance(layer, nn.Linear) and takes_less(activation, x)):
+        if not (self._adds_a_product(layer, memory) and takes_less(activation, x)):
             return super().lane_after(layer, activation, x, params, memory)
         factors = params['task_A'], params['task_B']
         out = gelu_low_rank_add(memory, x, *factors, self.scale, activation.approximate)
         return layer.scaled(out, params.get('gain'))
+
+    def _adds_a_product(self, layer: nn.Module, memory: Tensor | None) -> bool:
+        """Is a lane the frozen output, which is there, and a product, whatever class this is?"""
+        return memory is not None and type(self).lane is LoRA.lane and isinstance(layer, nn.Linear)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is not None and self.frozen_input == 'shared':

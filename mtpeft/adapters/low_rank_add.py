@@ -108,10 +108,10 @@ def _products_operator(
     grad: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, x_lanes: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     # an operator, so that a compiler need not look into the loop
-    return _products(grad, x, a, b, scale, x_lanes)
+    return products(grad, x, a, b, scale, x_lanes)
 
 
-def _products(
+def products(
     grad: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, x_lanes: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, A and B."""
@@ -164,7 +164,7 @@ def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
 
 
 def _eager_backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
-    return _gradients(ctx, grad, _products)
+    return _gradients(ctx, grad, products)
 
 
 def _gradients(

@@ -8,6 +8,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, NotMergeableError, matrix_shape
+from mtpeft.adapters.gelu_low_rank_add import LowRankSum
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
@@ -104,6 +105,9 @@ class MergedShared(Adapter):
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | Passed
     ) -> Tensor:
         return self.kept.lane(layer, x, params, memory)
+
+    def lane_unmade(self, layer: nn.Module, x: Tensor, *args) -> Tensor | LowRankSum:
+        return self.kept.lane_unmade(layer, x, *args)
 
     def lane_after(self, layer: nn.Module, activation: nn.Module, x: Tensor, *args) -> Tensor:
         return self.kept.lane_after(layer, activation, x, *args)

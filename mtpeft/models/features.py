@@ -1,6 +1,6 @@
 """Feature levels, shared by the tasks or one stream a task."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,22 +24,31 @@ class Unreduced(NamedTuple):
     rows: Tensor
     weight: Tensor
 
-    def projected(self, weight: Tensor) -> Tensor:
+    def projected(
+        self, weight: Tensor, kept: Callable[[Callable[[], Tensor]], Tensor] | None = None
+    ) -> Tensor:
         """The level passed through a 1x1 convolution without bias, ``weight`` ``(c, C, 1, 1)``.
 
         As one map or as two, whichever takes fewer operations.
+
+        Args:
+            weight: Of the convolution.
+            kept: Gives what a function makes, or what it made before; for the joined weight.
         """
         weight = weight.flatten(1)
         (narrow, wide), inner = weight.shape, self.weight.shape[1]
         number = self.rows.numel() // inner
         if narrow * inner * (wide + number) < number * wide * (inner + narrow):
-            # small, and rounded once: not in autocast's half precision
-            with torch.autocast(weight.device.type, enabled=False):
-                joined = weight @ self.weight.to(weight.dtype)
+            joined = self._joined(weight) if kept is None else kept(lambda: self._joined(weight))
             out = F.linear(self.rows, joined)
         else:
             out = F.linear(F.linear(self.rows, self.weight), weight)
         return out.permute(0, 3, 1, 2).contiguous()
+
+    def _joined(self, weight: Tensor) -> Tensor:
+        # small, and rounded once: not in autocast's half precision
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight @ self.weight.to(weight.dtype)
 
 
 Levels = Sequence[Tensor]

@@ -38,7 +38,9 @@ def test_transforms_get_the_operator():
     function = scaled(calls)
     x = torch.randn(4, 3)
     assert torch.equal(torch.vmap(lambda x: function(x, 2.0))(x), x * 2)
-    assert torch.equal(torch.func.grad(lambda x: function(x, 2.0).sum())(x), torch.full((4, 3), 2.0))
+    assert torch.equal(
+        torch.func.grad(lambda x: function(x, 2.0).sum())(x), torch.full((4, 3), 2.0)
+    )
     compiled = torch.compile(lambda x: function(x, 2.0), backend='eager', fullgraph=True)
     assert torch.equal(compiled(x), x * 2)
     assert 'eager' not in calls

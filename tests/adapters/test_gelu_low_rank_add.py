@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mtpeft.adapters import gelu_low_rank_add as module
-from mtpeft.adapters.gelu_low_rank_add import gelu_low_rank_add, takes_less
+from mtpeft.adapters.gelu_low_rank_add import LowRankSum, gelu_low_rank_add, made, takes_less
 
 
 def tensors(shape=(3, 5, 6), out=4, rank=2, dtype=torch.float64):
@@ -64,3 +64,22 @@ def test_only_large_plain_gelus_are_taken_in_runs(monkeypatch):
     assert not takes_less(nn.GELU(), large.bfloat16())
     with torch.autocast('cpu', torch.bfloat16):
         assert not takes_less(nn.GELU(), large)
+
+
+@pytest.mark.parametrize('run', [1, 13, 1 << 18], ids=['one row', 'two rows', 'all'])
+def test_of_a_sum_that_is_not_made(run, monkeypatch):
+    monkeypatch.setattr(module, '_RUN', run)
+    frozen, x, a, b = tensors()
+    before = tensors((3, 5, 7), out=6, rank=3)
+    inputs = [frozen, a, b, *before]
+    plain = frozen + 0.7 * F.gelu(before[0] + 0.3 * before[1] @ before[2].T @ before[3].T) @ a.T @ b.T
+    upstream = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, inputs, upstream)
+    unmade = LowRankSum(*before, 0.3)
+    start = [t.detach().clone() for t in inputs]
+    out = gelu_low_rank_add(frozen, unmade, a, b, 0.7)
+    torch.testing.assert_close(out, plain)
+    torch.testing.assert_close(torch.autograd.grad(out, inputs, upstream), expected)
+    # runs are written over, what they are made of is not
+    assert all(map(torch.equal, inputs, start))
+    torch.testing.assert_close(gelu_low_rank_add(frozen, made(unmade), a, b, 0.7), plain)

@@ -1,6 +1,6 @@
-"""One of WORLD_SIZE processes: five steps of a method through a DDP-wrapped MultiTaskModel.
+"""One of WORLD_SIZE processes: five steps of each method through a DDP-wrapped MultiTaskModel.
 
-python method_ddp_worker.py METHOD RANK WORLD_SIZE STORE OUT
+python method_ddp_worker.py RANK WORLD_SIZE STORE OUT
 """
 
 import os
@@ -122,14 +122,15 @@ def train(net, indices):
     return {n: p.detach().clone() for n, p in base.named_parameters() if p.requires_grad}
 
 
-def main(method, rank, world, store, out):
+def main(rank, world, store, out):
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     distributed.init_process_group('gloo', f'file://{store}', rank=rank, world_size=world)
-    net = MMDistributedDataParallel(model(method), device_ids=None, broadcast_buffers=False)
-    torch.save(train(net, [2 * rank, 2 * rank + 1]), f'{out}.{rank}')
+    for method in METHODS:
+        net = MMDistributedDataParallel(model(method), device_ids=None, broadcast_buffers=False)
+        torch.save(train(net, [2 * rank, 2 * rank + 1]), f'{out}.{method}.{rank}')
     distributed.destroy_process_group()
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -25,7 +25,7 @@ def build(cfg, train_also=(), necks=(), decoder=HEADS):
     torch.manual_seed(0)
     backbone = dict(
         type='AdapterBackbone',
-        backbone=dict(TINY['timm Swin'], depths=(1, 1, 1, 1), drop_path_rate=0.0),
+        backbone=dict(TINY['timm Swin'], depths=(1, 1), num_heads=(1, 2), drop_path_rate=0.0),
         plugins=[
             dict(cfg=cfg, targets=['qkv']),
             dict(cfg=cfg, targets=LANES, lanes='task'),
@@ -34,7 +34,7 @@ def build(cfg, train_also=(), necks=(), decoder=HEADS):
     )
     model = MultiTaskModel(
         tasks=['sal', 'depth'], backbone=backbone, decoder=decoder,
-        necks=[dict(type='ProjectionNeck', out_channels=(2, 3, 4, 5)), *necks],
+        necks=[dict(type='ProjectionNeck', out_channels=(2, 3)), *necks],
     )  # fmt: skip
     stir(model, 0.1)
     return model

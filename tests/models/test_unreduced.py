@@ -136,3 +136,25 @@ def test_what_takes_fewer_operations_is_done(number):
     assert counter.get_total_flops() == 2 * min(joined, apart)
     expected = torch.einsum('oi,ik,bhwk->bohw', weight[..., 0, 0], level.weight, level.rows)
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_joined_weight_is_made_once_at_inference():
+    neck = ProjectionNeck(in_channels=(16,), tasks=['sal'], out_channels=(2,)).eval()
+    weight = torch.nn.Parameter(torch.randn(16, 32))
+    levels = {'sal': (Unreduced(torch.randn(2, 40, 40, 32), weight),)}
+
+    def expected():
+        return torch.nn.functional.conv2d(
+            (levels['sal'][0].rows @ weight.T).permute(0, 3, 1, 2), neck.proj['sal'][0].weight
+        )
+
+    with torch.no_grad():
+        for change in (lambda: None, lambda: weight.add_(1),
+                       lambda: neck.proj['sal'][0].weight.mul_(2)):  # fmt: skip
+            change()  # made anew
+            for _ in range(2):
+                torch.testing.assert_close(neck(levels)['sal'][0], expected())
+            (kept,) = (value[2] for value in neck._formed.values())
+            neck(levels)
+            assert next(iter(neck._formed.values()))[2] is kept
+    assert neck(levels)['sal'][0].requires_grad

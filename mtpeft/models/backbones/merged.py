@@ -6,6 +6,7 @@ import torch
 
 from mtpeft.adapters.merged import merge_layer
 from mtpeft.models.backbones.families import GenericFamily
+from mtpeft.models.backbones.in_place import InPlaceGELU, plain_gelus
 from mtpeft.models.fold_norms import fold, traced_pairs
 from mtpeft.models.merge_report import MergeReport
 from mtpeft.models.swaps import Swaps
@@ -26,6 +27,7 @@ def merge_backbone(backbone: 'AdapterBackbone', reversible: bool = True) -> Merg
         _merge_layers(backbone, swaps, report)
         _find_layers(backbone)
         _fold_norms(backbone, swaps, report)
+        _write_over_inputs(backbone, swaps)
     except BaseException:
         unmerge_backbone(backbone)
         raise
@@ -87,3 +89,13 @@ def _fold_norms(backbone: 'AdapterBackbone', swaps: Swaps, report: MergeReport) 
         kind = type(backbone.network.get_submodule(norm)).__name__
         if fold(backbone.network, conv, norm, swaps):
             report.add(norm, kind, 'norm', f'into {conv}')
+
+
+def _write_over_inputs(backbone: 'AdapterBackbone', swaps: Swaps) -> None:
+    """Let activations save memory where no lane reads what the shared stream had before them."""
+    if backbone.streams != 'stage':  # the lanes pass every block
+        return
+    prefixes = _lane_prefixes(backbone)
+    for name, act in list(plain_gelus(backbone.network)):
+        if not name.startswith(prefixes):
+            swaps.put(backbone.network, name, InPlaceGELU(act.approximate))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule, ModuleDict, ModuleList
 from torch import Tensor, nn
 
+from mtpeft.adapters.modulation import FormedOnce
 from mtpeft.models.features import Features, Unreduced, by_task
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
@@ -12,7 +13,7 @@ from mtpeft.utils.requested import requested_tasks
 
 
 @MODELS.register_module()
-class ProjectionNeck(BaseModule):
+class ProjectionNeck(FormedOnce, BaseModule):
     """One 1x1 convolution without bias per task and level, as in MTLoRA (arXiv 2403.20320).
 
     Parameters are named ``proj.<task>.<level>.weight``. A level that comes before its patch
@@ -77,14 +78,22 @@ class ProjectionNeck(BaseModule):
             Levels by task.
         """
         return {
-            name: tuple(_project(c, x) for c, x in zip(self.proj[name], levels, strict=True))
+            name: tuple(
+                self._project(f'{name}.{i}', conv, level)
+                for i, (conv, level) in enumerate(zip(self.proj[name], levels, strict=True))
+            )
             for name, levels in by_task(features, requested_tasks(tasks, self.proj)).items()
         }
+
+    def _project(self, name: str, conv: nn.Conv2d, level: Tensor | Unreduced) -> Tensor:
+        if not isinstance(level, Unreduced):
+            return conv(level)
+        # (a weight that an adapter made for this pass is another one in the next)
+        lasts = isinstance(level.weight, nn.Parameter)
+        sources = conv.weight, level.weight
+        kept = (lambda make: self.formed(sources, make, name=name)) if lasts else None
+        return level.projected(conv.weight, kept)
 
     def parameter_components(self) -> dict[str, list[str]]:
         """Component of each parameter, see :mod:`mtpeft.models.components`."""
         return {'projections': [name for name, _ in self.named_parameters()]}
-
-
-def _project(conv: nn.Conv2d, level: Tensor | Unreduced) -> Tensor:
-    return level.projected(conv.weight) if isinstance(level, Unreduced) else conv(level)

@@ -1,6 +1,7 @@
 """Properties of a backbone with adapters, over families and methods."""
 
 from collections import Counter
+from functools import cache
 
 import pytest
 import timm
@@ -15,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mtpeft.models.backbones import AdapterBackbone
 
 families = pytest.mark.parametrize('family', TINY)
-SIDE = 448  # here mmseg and timm shift their windows alike; 224 is in test_swin_windows.py
+# here mmseg and timm shift their windows alike; 224 is in test_swin_windows.py
+SIDES = {family: 448 if 'Swin' in family else 128 for family in TINY}
 over_methods = pytest.mark.parametrize('method', methods(), ids=label)
 
 
@@ -37,11 +39,14 @@ def plain(family):
         return network, network
     name = TINY[family]['type'].removeprefix('timm.')
     if 'Swin' in family:
-        cfg.update(img_size=SIDE)
+        cfg.update(img_size=SIDES[family])
     elif 'ViT' in family:
         cfg.update(dynamic_img_size=True)
     network = timm.create_model(name, num_classes=0, **cfg)
     return network, lambda x: network.forward_intermediates(x, intermediates_only=True)[-4:]
+
+
+plain_again = cache(plain)
 
 
 @families
@@ -49,13 +54,13 @@ def plain(family):
 def test_start_equals_the_plain_network(family, method):
     if method.get('mode') == 'addition':
         pytest.skip('MTLoRA addition adds a LayerNorm, which is no identity at the start')
-    network, levels_of = plain(family)
+    network, levels_of = plain_again(family)
     model = tiny(family, method, tap='pre_merge').eval()
     network.eval()
     network.load_state_dict(
         {k: v for k, v in model.network.state_dict().items() if '.adapter.' not in k}
     )
-    x = picture((SIDE, SIDE))
+    x = picture((SIDES[family],) * 2)
     with torch.no_grad():
         levels, expected = model(x), levels_of(x)
     for task in TASKS:
@@ -69,24 +74,24 @@ def test_lane_strategies_agree(family, method):
     if linear_only(family, method):
         pytest.skip('addition normalises the last axis: Linear layers only')
     results = []
+    model = tiny(family, method).double().eval()
+    torch.manual_seed(1)
+    stir(model, 0.05)
     for strategy in ('loop', 'fold', 'vmap'):
-        model = tiny(family, method, lane_strategy=strategy).double().eval()
-        if results:
-            model.load_state_dict(results[0][0])
-        else:
-            torch.manual_seed(1)
-            stir(model, 0.05)
+        model.zero_grad()
+        model.lanes = model._make_lanes(strategy)
         levels = model(picture().double())
         sum(level.square().mean() for task in levels.values() for level in task).backward()
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        results.append((model.state_dict(), levels, grads))
-    for _, levels, grads in results[1:]:
-        torch.testing.assert_close(levels, results[0][1], rtol=1e-6, atol=1e-8)
+        results.append((levels, grads))
+    expected, expected_grads = results[0]
+    for levels, grads in results[1:]:
+        torch.testing.assert_close(levels, expected, rtol=1e-6, atol=1e-8)
         # a folded pass gives what nobody reads a gradient of zero instead of none
-        extra = {n for n in grads if n not in results[0][2]}
+        extra = {n for n in grads if n not in expected_grads}
         assert extra <= set(model.unused_parameter_names())
         assert not any(grads.pop(n).any() for n in extra)
-        torch.testing.assert_close(grads, results[0][2], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(grads, expected_grads, rtol=1e-6, atol=1e-8)
 
 
 class _Calls(TorchDispatchMode):
@@ -168,7 +173,7 @@ def test_merged_trunk_loads_strictly_and_equals_the_shared_stream(family):
     network, levels_of = plain(family)
     network.double().load_state_dict(model.merged_state_dict(), strict=True)
     network.eval()
-    x = picture((SIDE, SIDE)).double()
+    x = picture((SIDES[family],) * 2).double()
     with torch.no_grad():
         ours, theirs = model(x), levels_of(x)
     for a, b in zip(ours, theirs, strict=True):

@@ -11,6 +11,7 @@ from torch import nn
 from mtpeft.adapters import AdapterLayer, low_rank_adapters
 from mtpeft.models import TADFormerBackbone
 from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.models.backbones.in_place import InPlaceGELU
 
 families = pytest.mark.parametrize('family', TINY)
 some = pytest.mark.parametrize(
@@ -208,6 +209,30 @@ def test_a_merged_backbone_does_not_train():
                    if p.ndim == 2 and p is not None and p.shape[0] == 24)  # fmt: skip
     model.unmerge_adapters()
     model.train()
+
+
+@pytest.mark.parametrize('family', ['timm Swin', 'mmseg Swin'])
+def test_activations_save_memory_outside_lane_blocks(family):
+    model = awake(family).double()
+    x = picture().double().requires_grad_()
+    expected = torch.autograd.grad(sum(m.sum() for m in flat(model(x)).values()), x)
+    model.merge_adapters()
+    found = {n for n, m in model.network.named_modules() if isinstance(m, InPlaceGELU)}
+    lanes = {n for n in found if any(n.startswith(f'{block}.') for block in model.lanes)}
+    # all MLPs but those of the lane blocks
+    known = sum(isinstance(m, nn.GELU) for m in model.network.modules())
+    assert found and not lanes and len(found) == known - len(model.lanes)
+    inputs, outputs = [], []
+    act = model.network.get_submodule(min(found))
+    act.register_forward_hook(lambda m, a, out: outputs.append(out.data_ptr()))
+    act.register_forward_pre_hook(lambda m, a: inputs.append(a[0].data_ptr()))
+    with torch.no_grad():
+        model(x)
+    assert inputs == outputs
+    # asked for a gradient, it writes over nothing
+    got = torch.autograd.grad(sum(m.sum() for m in flat(model(x)).values()), x)
+    torch.testing.assert_close(got, expected)
+    assert inputs != outputs
 
 
 def test_keys_name_tasks():

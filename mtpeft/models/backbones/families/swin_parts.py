@@ -77,10 +77,11 @@ class SwinParts:
     def mlp(self, x: Tensor) -> Tensor:
         """The MLP with its norm, up to the residual: of ``(..., C)``, shared parameters."""
         fc1, fc2 = self.layers['fc1'], self.layers['fc2']
-        x = fc1(self.norm2(x))
-        if isinstance(fc2, AdapterLayer) and not self._hidden_drops:
-            return self.mlp_end(fc2.after(self.activation, x))
-        return self.mlp_end(fc2(self.hidden(x)))
+        x = self.norm2(x)
+        if not isinstance(fc2, AdapterLayer) or self._hidden_drops:
+            return self.mlp_end(fc2(self.hidden(fc1(x))))
+        x = fc1.unmade(x) if isinstance(fc1, AdapterLayer) else fc1(x)
+        return self.mlp_end(fc2.after(self.activation, x))
 
     @property
     def _hidden_drops(self) -> bool:
