@@ -72,14 +72,16 @@ def test_of_a_sum_that_is_not_made(run, monkeypatch):
     frozen, x, a, b = tensors()
     before = tensors((3, 5, 7), out=6, rank=3)
     inputs = [frozen, a, b, *before]
-    plain = frozen + 0.7 * F.gelu(before[0] + 0.3 * before[1] @ before[2].T @ before[3].T) @ a.T @ b.T
+    plain = (
+        frozen + 0.7 * F.gelu(before[0] + 0.3 * before[1] @ before[2].T @ before[3].T) @ a.T @ b.T
+    )
     upstream = torch.randn_like(plain)
     expected = torch.autograd.grad(plain, inputs, upstream)
     unmade = LowRankSum(*before, 0.3)
-    start = [t.detach().clone() for t in inputs]
+    copies = [t.detach().clone() for t in inputs]
     out = gelu_low_rank_add(frozen, unmade, a, b, 0.7)
     torch.testing.assert_close(out, plain)
     torch.testing.assert_close(torch.autograd.grad(out, inputs, upstream), expected)
     # runs are written over, what they are made of is not
-    assert all(map(torch.equal, inputs, start))
+    assert all(map(torch.equal, inputs, copies))
     torch.testing.assert_close(gelu_low_rank_add(frozen, made(unmade), a, b, 0.7), plain)

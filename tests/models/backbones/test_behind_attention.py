@@ -121,10 +121,13 @@ def test_one_requested_task_starts_behind_attention_too(kind):
 
 
 @networks
-@pytest.mark.parametrize('adapter', ['MTLoRA', 'LoRA', 'DoRA', 'SineLoRA'])
+@pytest.mark.parametrize(
+    ('adapter', 'options'),
+    [('MTLoRA', dict(mode='matrix')), ('MTLoRA', dict(mode='matrixv2'))]
+    + [(adapter, dict(frozen_input='shared')) for adapter in ('LoRA', 'DoRA', 'SineLoRA')],
+)  # fmt: skip
 @pytest.mark.parametrize('merged', [False, True])
-def test_an_activation_in_runs_changes_nothing(kind, adapter, merged, monkeypatch):
-    options = {} if adapter == 'MTLoRA' else dict(frozen_input='shared')
+def test_an_activation_in_runs_changes_nothing(kind, adapter, options, merged, monkeypatch):
     ways = ('vmap', 'loop')
     nets = [build(kind, way, adapter=adapter, options=options) for way in ways]
     if merged:
