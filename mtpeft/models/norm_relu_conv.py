@@ -40,7 +40,8 @@ def norm_relu_conv(x: Tensor, norm: nn.Module, conv: nn.Conv2d) -> Tensor:
     """
     in_runs = torch.is_grad_enabled() and x.requires_grad and _trains_on_batches(norm)
     # of one value a channel there is no variance, which the norm itself says
-    if not (in_runs and _is_pointwise(conv) and _on_cpu(x)) or x.numel() == x.shape[1]:
+    in_runs = in_runs and _is_pointwise(conv) and not _watched(norm, conv)
+    if not (in_runs and _on_cpu(x)) or x.numel() == x.shape[1]:
         return conv(F.relu(norm(x), inplace=True))
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
@@ -63,8 +64,8 @@ def conv_norm_relu_conv(
     """
     x = levels[0]
     known = isinstance(norm, nn.Identity) or type(norm) is nn.BatchNorm2d and _has_statistics(norm)
-    whole = torch.is_grad_enabled() or not (known and _is_pointwise(last) and _on_cpu(x))
-    if whole:
+    known = known and _is_pointwise(last) and not _watched(first, norm, last)
+    if torch.is_grad_enabled() or not (known and _on_cpu(x)):
         x = convolve_levels(levels, widths, first.weight, first.bias)
         return norm_relu_conv(x, norm, last)
     scale, shift = None, None
@@ -84,6 +85,12 @@ def conv_norm_relu_conv(
 def _on_cpu(x: Tensor) -> bool:
     whole = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled('cpu')
     return x.device.type == 'cpu' and whole and not torch.compiler.is_compiling()
+
+
+def _watched(*modules: nn.Module) -> bool:
+    """Does somebody wait for the modules to be called?"""
+    kinds = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'
+    return any(getattr(module, kind) for module in modules for kind in kinds)
 
 
 def _trains_on_batches(norm: nn.Module) -> bool:

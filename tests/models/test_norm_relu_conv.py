@@ -147,3 +147,16 @@ def test_inference_equals_the_modules(run, folded, monkeypatch):
     # with gradients the same, by the modules
     torch.testing.assert_close(conv_norm_relu_conv(levels, WIDTHS, first, norm, last), out)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize('which', [0, 1])
+def test_modules_with_hooks_are_called(which, monkeypatch):
+    seen, calls_of_hook = calls(monkeypatch), []
+    modules = layers()
+    modules[which].register_forward_hook(lambda *_: calls_of_hook.append(1))
+    x = torch.randn(2, 10, 4, 4, dtype=torch.float64, requires_grad=True)
+    norm_relu_conv(x, *modules)
+    first, levels = nn.Conv2d(3, 10, 1).double(), [torch.randn(1, 3, 4, 4).double()]
+    with torch.no_grad():
+        conv_norm_relu_conv(levels, (3,), first, modules[0].eval(), modules[1])
+    assert calls_of_hook == [1, 1] and not seen
