@@ -248,7 +248,7 @@ class AdaLoRAHook(RankAllocatorHook):
         if not seen:
             return
         sums = [value.sum() for _, values in seen for value in values.values()]
-        finite = torch.stack(sums).isfinite().all()
+        finite = torch.stack(sums).isfinite().all() & ~self.overflow
         self.skipped += ~finite
         for tracked, values in seen:
             for name, value in values.items():

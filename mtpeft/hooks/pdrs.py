@@ -182,6 +182,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         if not seen or seen[0][0].group.prefix is None:
             return
         finite = torch.stack([values.sum() for _, values in seen]).isfinite().all()
+        finite &= ~self.overflow
         self.skipped += ~finite
         for scored, values in seen:
             group = scored.group

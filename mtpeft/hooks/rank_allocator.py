@@ -115,6 +115,7 @@ class RankAllocatorHook(Hook):
                 f'{type(self).__name__} reads the gradients of one optimizer, got '
                 f'{type(wrapper).__name__}. Use one optim_wrapper for the whole model.'
             )
+        self._wrapper = wrapper
         if wrapper.clip_grad_kwargs:
             wrapper.clip_func = _after(self.observe, wrapper.clip_func)
         elif hasattr(wrapper, 'loss_scaler'):
@@ -126,6 +127,17 @@ class RankAllocatorHook(Hook):
     def _observe_unscaled(self, wrapper: OptimWrapper) -> None:
         wrapper.loss_scaler.unscale_(wrapper.optimizer)
         self.observe()
+
+    @property
+    def overflow(self) -> Tensor:
+        """Will a loss scaler leave out this step, since some parameter's gradient is not finite?"""
+        found = torch.zeros((), dtype=torch.bool, device=self._device)
+        scaler = getattr(self._wrapper, 'loss_scaler', None)
+        if scaler is not None:
+            state = scaler._per_optimizer_states[id(self._wrapper.optimizer)]
+            for number in state['found_inf_per_device'].values():
+                found |= (number > 0).to(found.device).any()
+        return found
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume:

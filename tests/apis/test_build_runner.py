@@ -40,7 +40,11 @@ def test_a_compiled_run_trains_the_same_network(tmp_path):
     compiled = runner.model.state_dict()
     assert list(compiled) == list(plain)
     for key, value in plain.items():
-        torch.testing.assert_close(compiled[key], value, rtol=1e-4, atol=1e-5)
+        atol = 1e-5
+        if key.endswith('.conv1.bias'):
+            # BatchNorm takes it out again, so its gradient is rounding, of which AdamW makes steps
+            atol = 2 * runner.iter * max(group['lr'] for group in runner.optim_wrapper.param_groups)
+        torch.testing.assert_close(compiled[key], value, rtol=1e-4, atol=atol)
 
 
 def test_torchrun_needs_a_launcher(tmp_path, monkeypatch):

@@ -58,13 +58,16 @@ def base(tmp_path_factory):
 def train(base, tmp_path):
     """Train one epoch of three steps with a config of optim_wrapper."""
 
-    def run(wrapper, pdrs=None):
+    def run(wrapper, pdrs=None, weight=None):
         cfg = tiny(
             base, model__backbone__plugins=PLUGINS, model__necks=NECKS,
             model__backbone__backbone__drop_path_rate=0.0,
             default_hooks__pdrs=dict(type='PDRSHook', beta=0.0, **(pdrs or {})),
             train_cfg__max_epochs=1, train_cfg__val_interval=9,
         )  # fmt: skip
+        if weight is not None:
+            weights = dict.fromkeys(cfg.model.tasks, weight)
+            cfg.model.loss_weighting = dict(type='FixedWeighting', weights=weights)
         cfg.optim_wrapper.pop('clip_grad')
         optimizer = {**cfg.optim_wrapper.optimizer, **wrapper.pop('optimizer', {})}
         cfg.optim_wrapper.update(wrapper, optimizer=optimizer)
@@ -112,10 +115,10 @@ def test_scores_do_not_depend_on_the_loss_scale(train, clip, fused):
 @pytest.mark.parametrize('clip', [None, CLIP], ids=['', 'clipped'])
 @pytest.mark.parametrize('fused', [False, True], ids=['', 'fused'])
 def test_a_step_that_the_scaler_skips_is_not_scored(train, clip, fused):
-    """The first scale overflows; the second, smaller by 2^-100, does not."""
+    """The first scale overflows, of losses so large; the second, smaller by 2^-100, does not."""
     scaler = dict(init_scale=2.0**127, backoff_factor=2.0**-100)
     wrapper = dict(type='mmengine.CPULossScale', scaler=scaler, clip_grad=clip)
-    spy, runner = train({**wrapper, 'optimizer': dict(fused=fused)})
+    spy, runner = train({**wrapper, 'optimizer': dict(fused=fused)}, weight=1000.0)
     assert runner.optim_wrapper.loss_scaler.get_scale() == 2.0**27
     assert all(value.max() == 0 for value in spy.scores[0].values())
     for scores in spy.scores[1:]:
