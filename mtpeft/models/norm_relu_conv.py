@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtpeft.models.features import Levels
 from mtpeft.models.levels_conv import convolve_levels
@@ -66,7 +67,7 @@ def conv_norm_relu_conv(
     known = isinstance(norm, nn.Identity) or type(norm) is nn.BatchNorm2d and _has_statistics(norm)
     known = known and _is_pointwise(last) and not _watched(first, norm, last)
     if torch.is_grad_enabled() or not (known and _on_cpu(x)):
-        x = convolve_levels(levels, widths, first.weight, first.bias)
+        x = convolve_levels(levels, widths, first.weight, bias_before(norm, first.bias))
         return norm_relu_conv(x, norm, last)
     scale, shift = None, None
     if isinstance(norm, nn.BatchNorm2d):
@@ -80,6 +81,19 @@ def conv_norm_relu_conv(
             z.mul_(scale[run, None, None]).add_(shift[run, None, None])
         out = _add(out, z.relu_().flatten(2), last.weight, run)
     return _biased(out, last.bias, z.shape[2:])
+
+
+def bias_before(norm: nn.Module, bias: Tensor | None) -> Tensor | None:
+    """The bias of a convolution before a norm, with a gradient of exactly 0 where that is true.
+
+    A norm of batch statistics takes the bias out again. What a backward pass computes for it is
+    rounding, of which AdamW would make whole steps, other ones on every machine.
+    """
+    if bias is None or not isinstance(norm, _BatchNorm):
+        return bias
+    if not norm.training and norm.running_mean is not None:
+        return bias
+    return bias.detach() + 0 * bias
 
 
 def _on_cpu(x: Tensor) -> bool:

@@ -18,7 +18,7 @@ TINY = {
         num_heads=(1, 2, 2, 4),
         drop_path_rate=0.1,
     ),
-    'timm EfficientNet': dict(type='timm.tinynet_e'),
+    'timm EfficientNet': dict(type='timm.tinynet_e', pad_type='same'),
     'timm MobileNet': dict(type='timm.mobilenetv3_small_050'),
     'timm Swin V2': dict(
         type='timm.swinv2_tiny_window8_256',

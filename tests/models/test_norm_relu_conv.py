@@ -160,3 +160,15 @@ def test_modules_with_hooks_are_called(which, monkeypatch):
     with torch.no_grad():
         conv_norm_relu_conv(levels, (3,), first, modules[0].eval(), modules[1])
     assert calls_of_hook == [1, 1] and not seen
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_a_bias_that_the_norm_takes_out_has_no_gradient(training):
+    norm, last = layers()
+    norm.train(training)
+    first, levels = nn.Conv2d(3, 10, 1).double(), [torch.randn(2, 3, 4, 4).double()]
+    out = conv_norm_relu_conv(levels, (3,), first, norm, last)
+    torch.testing.assert_close(out, plain(first(levels[0]), copy.deepcopy(norm), last))
+    out.square().sum().backward()
+    assert first.weight.grad.any()
+    assert first.bias.grad.any() == (not training)

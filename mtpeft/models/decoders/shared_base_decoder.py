@@ -13,7 +13,7 @@ from mtpeft.models.decoders.multi_head_decoder import MultiHeadDecoder
 from mtpeft.models.features import Features, by_task
 from mtpeft.models.heads import HRNetHead
 from mtpeft.models.levels_conv import convolve_levels
-from mtpeft.models.norm_relu_conv import norm_relu_conv
+from mtpeft.models.norm_relu_conv import bias_before, norm_relu_conv
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
@@ -120,7 +120,8 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         logits = {}
         for name, levels in streams.items():
             kernel = kernels[self.tasks.index(name)]
-            x = convolve_levels(levels, self.in_channels, kernel, self.bias[name])
+            bias = bias_before(self.norm[name], self.bias[name])
+            x = convolve_levels(levels, self.in_channels, kernel, bias)
             logits[name] = norm_relu_conv(x, self.norm[name], self.conv[name])
         return logits
 
