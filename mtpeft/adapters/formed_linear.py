@@ -64,20 +64,6 @@ def formed_linear(
     return _eager(x, weight, bias, a, b, gain, scale, thin)
 
 
-@torch.library.custom_op('mtpeft::formed_linear', mutates_args=())
-def _operator(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    a: Tensor,
-    b: Tensor,
-    gain: Tensor | None,
-    scale: float,
-    thin: bool,
-) -> Tensor:
-    return _product(x, weight, bias, a, b, gain, scale, thin)
-
-
 def _product(
     x: Tensor,
     weight: Tensor,
@@ -98,6 +84,9 @@ def _product(
     else:
         (torch.baddbmm if start else torch.addmm)(bias, rows, formed.mT, out=into)
     return out
+
+
+_operator = torch.library.custom_op('mtpeft::formed_linear', _product, mutates_args=())
 
 
 def _form(

@@ -48,8 +48,7 @@ def low_rank_add(
     return _eager(frozen, x, a, b, scale, frozen_lanes, x_lanes)
 
 
-@torch.library.custom_op('mtpeft::low_rank_add', mutates_args=())
-def _operator(
+def _add(
     frozen: Tensor,
     x: Tensor,
     a: Tensor,
@@ -57,18 +56,6 @@ def _operator(
     scale: float,
     frozen_lanes: bool = False,
     x_lanes: bool = False,
-) -> Tensor:
-    return _add(frozen, x, a, b, scale, frozen_lanes, x_lanes)
-
-
-def _add(
-    frozen: Tensor,
-    x: Tensor,
-    a: Tensor,
-    b: Tensor,
-    scale: float,
-    frozen_lanes: bool,
-    x_lanes: bool,
 ) -> Tensor:
     # written into, since the result must be no view: a network may change it in place
     out = frozen.new_empty(_shape(x.shape, a.shape, b.shape, x_lanes))
@@ -88,6 +75,9 @@ def _add(
         return out
 
 
+_operator = torch.library.custom_op('mtpeft::low_rank_add', _add, mutates_args=())
+
+
 def _shape(x: Sequence[int], a: Sequence[int], b: Sequence[int], x_lanes: bool) -> list[int]:
     lanes = [a[0]] if len(a) == 3 else []
     return [*lanes, *x[1 if x_lanes else 0 : -1], b[-2]]
@@ -101,14 +91,6 @@ def _rows(x: Tensor, lanes: int, stacked: bool) -> Tensor:
 @_operator.register_fake
 def _(frozen, x, a, b, scale, frozen_lanes=False, x_lanes=False):  # noqa: ANN001, ANN202
     return frozen.new_empty(_shape(x.shape, a.shape, b.shape, x_lanes))
-
-
-@torch.library.custom_op('mtpeft::low_rank_add_backward', mutates_args=())
-def _products_operator(
-    grad: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, x_lanes: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    # an operator, so that a compiler need not look into the loop
-    return products(grad, x, a, b, scale, x_lanes)
 
 
 def products(
@@ -134,6 +116,12 @@ def products(
                 d_bs.append(one_b)
             d_a, d_b = torch.stack(d_as), torch.stack(d_bs)
         return d_x.view(x.shape), (scale * d_a).to(a.dtype), d_b.to(b.dtype)
+
+
+# an operator, so that a compiler need not look into the loop
+_products_operator = torch.library.custom_op(
+    'mtpeft::low_rank_add_backward', products, mutates_args=()
+)
 
 
 def _of_one(
