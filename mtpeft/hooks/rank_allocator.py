@@ -52,6 +52,7 @@ class RankAllocatorHook(Hook):
         self.skipped = torch.zeros((), dtype=torch.long)
         self._pending: dict | None = None
         self._seed = 0
+        self._wrapper: OptimWrapper | None = None
 
     # -- what a method says ----------------------------------------------------------------------
 
