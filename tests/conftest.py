@@ -1,5 +1,6 @@
 """Shared set-up: quiet threads, no network, a fixed seed, one default scope."""
 
+import gc
 import os
 
 import pytest
@@ -10,9 +11,31 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 torch.set_num_threads(1)
 
 
+def pytest_collection_finish():
+    """What was imported stays: collections of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def structure_only(monkeypatch):
+    """Large random tensors are zeros, for what looks at names and shapes: drawing them takes most
+    of the time of building a network.
+    """
+    for name in ('uniform_', 'normal_', 'erfinv_'):
+        monkeypatch.setattr(torch.Tensor, name, _unless_large(getattr(torch.Tensor, name)))
+
+
+def _unless_large(fill):
+    def filled(tensor, *args, **kwargs):
+        return fill(tensor, *args, **kwargs) if tensor.numel() < 4096 else tensor.zero_()
+
+    return filled
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,7 @@ def test_a_suite_trains_all_methods_by_one_recipe(suite):
         assert recipe == recipes['decoders_only'], label
 
 
+@pytest.mark.usefixtures('structure_only')
 @pytest.mark.parametrize('path', LEAVES)
 def test_config_builds(path):
     cfg = load(path)
@@ -108,6 +109,7 @@ def test_one_loss_step_moves_what_is_trained_and_nothing_else(folder):
 
 
 # MTLoRA's published counts (arXiv 2403.20320): 8.34, 6.08, 4.95, 7.05 and 4.66 M
+@pytest.mark.usefixtures('structure_only')
 @pytest.mark.parametrize(
     ('config', 'trainable', 'unused'),
     [

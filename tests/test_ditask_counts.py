@@ -13,6 +13,8 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 WIDTHS, DEPTHS, HEADS = (96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24)
 PASCAL, NYUD = (21, 7, 1, 3), (40, 1, 3)
 
+pytestmark = pytest.mark.usefixtures('structure_only')
+
 
 def count(name, **options):
     cfg = Config.fromfile(CONFIGS / f'ditask/{name}.py')

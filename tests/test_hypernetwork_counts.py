@@ -17,6 +17,8 @@ SITES = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in ran
 REST = dict(patch_embed=4_704, norms=23_232, relative_position=23_322)
 E, HIDDEN, RANK = 64, 128, 5
 
+pytestmark = pytest.mark.usefixtures('structure_only')
+
 
 def count(config):
     cfg = Config.fromfile(CONFIGS / f'{config}.py')

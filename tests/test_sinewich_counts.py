@@ -14,6 +14,8 @@ WIDTHS, DEPTHS, HEADS = (96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24)
 PASCAL, NYUD = (21, 7, 1, 3), (40, 1, 3)
 FULL = 'sinewich/sinewich-r64_swin-t_pascal'
 
+pytestmark = pytest.mark.usefixtures('structure_only')
+
 
 def count(config, rank=None):
     cfg = Config.fromfile(CONFIGS / f'{config}.py')

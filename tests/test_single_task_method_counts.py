@@ -14,6 +14,8 @@ WIDTHS, DEPTHS, HEADS = (96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24)
 CHANNELS = (21, 7, 1, 3)
 BLOCKS = sum(width * depth for width, depth in zip(WIDTHS, DEPTHS, strict=True))
 
+pytestmark = pytest.mark.usefixtures('structure_only')
+
 
 def count(config):
     cfg = Config.fromfile(CONFIGS / f'{config}_swin-t_pascal.py')

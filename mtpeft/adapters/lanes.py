@@ -37,7 +37,10 @@ class BehindAttention(Protocol):
     def before(self) -> list[nn.Module]:
         """The modules of attention before it, dropout included."""
 
-    def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
+    def arrange(self, x: Tensor, windows: Tensor) -> Tensor:
+        """Rows of ``first``'s input or output in the order of those of the block's input ``x``."""
+
+    def __call__(self, x: Tensor, attended: Tensor, arranged: bool = False) -> Tensor:
         """The block's output, of its input ``x`` and the input ``attended`` of ``first``."""
 
 
@@ -187,15 +190,19 @@ class LaneBlock:
         self.behind = behind
         self.tasks = tuple(tasks)
         self.run = run
+        replace_drop_path(block)
         self.find_layers()
         self.reads_lanes = any(m.adapter.shared_reads_lanes for m in self.layers.values())
         self.strategy = 'fold' if self.reads_lanes else strategy
-        replace_drop_path(block)
 
     def find_layers(self) -> None:
         """Look up the block's adapted layers, again where some were replaced."""
-        named = self.block.named_modules()
-        self.layers = {n: m for n, m in named if isinstance(m, AdapterLayer)}
+        named = dict(self.block.named_modules())
+        self.layers = {n: m for n, m in named.items() if isinstance(m, AdapterLayer)}
+        own = [m for n, m in named.items() if '.adapter.' not in f'.{n}.']
+        self._dropouts = [m for m in own if isinstance(m, nn.modules.dropout._DropoutNd)]
+        self._paths = [m for m in own if hasattr(m, 'drop_prob')]
+        self._convolves = any(isinstance(m, nn.Conv2d) for m in named.values())
 
     @property
     def task_layers(self) -> dict[str, AdapterLayer]:
@@ -242,19 +249,21 @@ class LaneBlock:
         if not recorder.memory:  # nothing to start from: the lanes pass attention, computed once
             behind = None
         in_turn = behind is not None and self._faster_in_turn(x)
+        arranged = behind is not None and self._arrange(behind, x, recorder.memory, count)
+
+        def passed(memory: dict) -> Tensor:
+            if behind:
+                return behind(x, memory[names[behind.first]].input, arranged)
+            return self.run(self.block, x)
 
         def lane(params: dict, memory: dict) -> Tensor:
             with self._streaming(_LanePass(names, params, memory, self.copied, False)):
-                if behind:
-                    return behind(x, memory[names[behind.first]].input)
-                return self.run(self.block, x)
+                return passed(memory)
 
         def one_lane(params: dict) -> Tensor:
             stream = _LanePass(names, params, recorder.memory, self.copied, self._drops)
             with self._streaming(stream), self._marking(stream):
-                if behind:
-                    return behind(x, recorder.memory[names[behind.first]].input)
-                return self.run(self.block, x)
+                return passed(recorder.memory)
 
         if self.strategy == 'loop' or count == 1 or in_turn or self._vmap_defeats_autocast(x):
             slices = [
@@ -265,6 +274,22 @@ class LaneBlock:
             return out, lanes if in_turn else torch.stack(lanes)
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return out, mapped(params, recorder.memory)
+
+    def _arrange(
+        self, behind: BehindAttention, x: Tensor, memory: dict[str, Remembered], count: int
+    ) -> bool:
+        """Bring what several lanes start from into the order of ``x`` once, not what each makes.
+
+        ``first`` passes row by row, so this is the same.
+        """
+        name = next(n for n, layer in self.layers.items() if layer is behind.first)
+        start = memory[name]
+        tensors = all(t is None or isinstance(t, Tensor) for t in start)
+        if count == 1 or name not in self.task_layers or not tensors:
+            return False
+        made = {t: behind.arrange(x, t) for t in start[1:] if t is not None}
+        memory[name] = Remembered(start.output, *(made.get(t) for t in start[1:]))
+        return True
 
     def _faster_in_turn(self, x: Tensor) -> bool:
         """Are lanes behind attention that only add to the shared stream run one after another?
@@ -320,12 +345,7 @@ class LaneBlock:
 
         Under vmap what was drawn is batched, which tells.
         """
-        return any(module.training and _dropout(module) for module in self._own_modules())
-
-    def _own_modules(self) -> Iterator[nn.Module]:
-        for name, module in self.block.named_modules():
-            if '.adapter.' not in f'.{name}.':
-                yield module
+        return any(module.training and module.p for module in self._dropouts)
 
     @contextlib.contextmanager
     def _marking(self, stream: Any) -> Iterator[None]:
@@ -334,7 +354,7 @@ class LaneBlock:
         def mark(*_: Any) -> None:
             stream.diverged = True
 
-        paths = [m for m in self._own_modules() if m.training and getattr(m, 'drop_prob', 0)]
+        paths = [m for m in self._paths if m.training and m.drop_prob]
         handles = [path.register_forward_hook(mark) for path in paths]
         try:
             yield
@@ -346,7 +366,7 @@ class LaneBlock:
         # vmap turns conv2d into aten.convolution, which CPU autocast does not know: the weight
         # would stay float32 beside a bfloat16 map. (CUDA's autocast knows it.)
         on_cpu = x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')
-        return on_cpu and any(isinstance(m, nn.Conv2d) for m in self.block.modules())
+        return on_cpu and self._convolves
 
     @contextlib.contextmanager
     def _streaming(self, stream: Any) -> Iterator[None]:

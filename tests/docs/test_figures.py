@@ -15,6 +15,7 @@ ROW = re.compile(r'^\| `(\S+\.py)`.*?\| (\d+\.\d+)M \|', re.MULTILINE)
 ROWS = ROW.findall((ROOT / 'README.md').read_text(encoding='utf-8'))
 
 
+@pytest.mark.usefixtures('structure_only')
 @pytest.mark.parametrize(('pattern', 'millions'), ROWS, ids=[row[0] for row in ROWS])
 def test_parameter_counts(pattern, millions):
     total = 0

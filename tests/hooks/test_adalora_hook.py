@@ -14,10 +14,10 @@ from mtpeft.utils.checkpoint import safe_load
 
 def config(base, kind='AdaLoRA', hook=None, **options):
     plugins = [dict(cfg=dict(type=kind, rank=4, task_rank=3), targets=['fc1', 'fc2'], lanes='task')]
-    cfg = tiny(base, model__backbone__plugins=plugins, train_cfg__max_epochs=4,
-               train_cfg__val_interval=9, param_scheduler=[],
-               default_hooks__rank=dict(type='AdaLoRAHook', **(hook or {})), **options)  # fmt: skip
-    return cfg
+    options = dict(train_cfg__max_epochs=4) | options
+    return tiny(base, model__backbone__plugins=plugins, train_cfg__val_interval=9,
+                param_scheduler=[], default_hooks__rank=dict(type='AdaLoRAHook', **(hook or {})),
+                **options)  # fmt: skip
 
 
 def hook_of(runner):
@@ -135,13 +135,14 @@ def test_components_outside_the_budget_are_zero_and_may_come_back(base, tmp_path
 ])  # fmt: skip
 def test_the_penalty_is_added_to_the_gradient(base, tmp_path, penalty, counts, wrapper):
     """The same first step with and without: gradients differ by that of a plain reference."""
-    common = dict(t_initial=11, t_final=0, target_rank=2)
+    common = dict(t_initial=2, t_final=0, target_rank=2)
 
     def first(name, coefficient):
         hook = dict(common, orthogonality=coefficient, penalty=penalty)
         _, spy = spied(base, tmp_path / name, hook=hook,
                        optim_wrapper__clip_grad=None, optim_wrapper__type=wrapper,
-                       optim_wrapper__accumulative_counts=counts)  # fmt: skip
+                       optim_wrapper__accumulative_counts=counts,
+                       train_cfg__max_epochs=2)  # fmt: skip
         return spy
 
     plain, added = first('0', 0), first('1', 0.3)

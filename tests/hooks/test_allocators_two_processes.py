@@ -1,10 +1,8 @@
-"""AdaLoRA and AutoLoRA under tools/dist_train.sh with two processes on the CPU (gloo)."""
-
-import socket
+"""AdaLoRA and AutoLoRA in two processes on the CPU (gloo)."""
 
 import pytest
 import torch
-from helpers.engine import CONFIG, run_tool, write_base
+from helpers.engine import CONFIG, train_in_two_processes, write_base
 
 from mtpeft.utils.checkpoint import safe_load
 
@@ -54,7 +52,7 @@ model = dict(
         type='mmseg.FCNHead', in_index=[0, 1, 2, 3], input_transform='resize_concat', channels=4,
         num_convs=1, norm_cfg=None, dropout_ratio=0.0)),
 )
-default_hooks = dict(ranks={hook!r}, spy=dict(type='SpyOfAllocator'))
+default_hooks = dict(spy=dict(type='SpyOfAllocator'))
 train_dataloader = dict(num_workers=0, persistent_workers=False,
                         dataset=dict(length=12, missing=0.33))
 param_scheduler = []
@@ -68,18 +66,23 @@ HOOKS = {
 }
 
 
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A run with each of the hooks."""
+    folder = tmp_path_factory.mktemp('allocators')
+    base = write_base(folder / 'base.pth')
+    (folder / 'spy_of_allocator.py').write_text(SPY)
+    (folder / 'run.py').write_text(RUN.format(config=str(CONFIG), base=str(base)))
+    train_in_two_processes(folder / 'run.py', *(
+        dict(work_dir=f'{folder}/{name}', cfg_options={'default_hooks.ranks': hook})
+        for name, hook in HOOKS.items()
+    ))  # fmt: skip
+    return folder
+
+
 @pytest.mark.parametrize('name', HOOKS)
-def test_processes_decide_and_learn_alike(tmp_path, name):
-    base = write_base(tmp_path / 'base.pth')
-    (tmp_path / 'spy_of_allocator.py').write_text(SPY)
-    run = RUN.format(config=str(CONFIG), base=str(base), hook=HOOKS[name])
-    (tmp_path / 'run.py').write_text(run)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    run_tool('tools/dist_train.sh', tmp_path / 'run.py', 2, '--work-dir', tmp_path / 'run',
-             path=tmp_path, PORT=port)  # fmt: skip
-    one, other = (safe_load(tmp_path / 'run' / f'process_{rank}.pt') for rank in range(2))
+def test_processes_decide_and_learn_alike(folder, name):
+    one, other = (safe_load(folder / name / f'process_{rank}.pt') for rank in range(2))
     assert one['ranks'] == other['ranks']
     ranks = [rank for layer in one['ranks'].values() for rank in layer.values()]
     assert min(ranks) < 3 and len(one['seen']) == len(other['seen']) == 6

@@ -1,10 +1,8 @@
-"""PDRSHook under tools/dist_train.sh with two processes on the CPU (gloo)."""
-
-import socket
+"""PDRSHook in two processes on the CPU (gloo)."""
 
 import pytest
 import torch
-from helpers.engine import CONFIG, run_tool, write_base
+from helpers.engine import CONFIG, train_in_two_processes, write_base
 from mmengine.config import Config
 
 from mtpeft.apis import build_runner
@@ -80,13 +78,6 @@ visualizer = dict(vis_backends=[])
 """
 
 
-def launch(folder, *options):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    run_tool('tools/dist_train.sh', folder / 'run.py', 2, *options, path=folder, PORT=port)
-
-
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """A run of two processes, and another that goes on from its first checkpoint."""
@@ -94,9 +85,8 @@ def folder(tmp_path_factory):
     base = write_base(folder / 'base.pth')
     (folder / 'spy_hook.py').write_text('import sys\nsys.path.insert(0, "tests")\n' + SPY)
     (folder / 'run.py').write_text(RUN.format(config=str(CONFIG), base=str(base)))
-    launch(folder, '--work-dir', folder / 'whole')
-    first = folder / 'whole' / 'epoch_1.pth'
-    launch(folder, '--work-dir', folder / 'resumed', '--resume', first)
+    resumed = dict(work_dir=f'{folder}/resumed', resume=f'{folder}/whole/epoch_1.pth')
+    train_in_two_processes(folder / 'run.py', dict(work_dir=f'{folder}/whole'), resumed)
     return folder
 
 

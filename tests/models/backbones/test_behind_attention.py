@@ -7,6 +7,7 @@ from helpers.adapter_grid import stir
 from mtpeft.adapters import gelu_low_rank_add
 from mtpeft.adapters.lanes import LaneBlock
 from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.models.backbones.families.swin_parts import SwinParts
 
 TASKS = ('semseg', 'depth', 'normals')
 NETWORKS = dict(
@@ -148,3 +149,26 @@ def test_an_activation_in_runs_changes_nothing(kind, adapter, options, merged, m
     torch.testing.assert_close(got, expected)
     # Sine-LoRA's lanes are no low-rank products
     assert bool(calls) == (adapter != 'SineLoRA')
+
+
+@networks
+@pytest.mark.parametrize('adapter, started', [('MTLoRA', 2), ('DoRA', 1)])
+@pytest.mark.parametrize('wanted', [1, 2, 3])
+def test_windows_are_joined_for_all_lanes_at_once(kind, adapter, started, wanted, monkeypatch):
+    """What lanes start from (proj's input, its frozen output), not what each of them makes."""
+    net, sizes, rejoin = build(kind, adapter=adapter), [], SwinParts.rejoin
+    plain = build(kind, 'loop', adapter=adapter)
+
+    def counted(parts, windows, size):
+        sizes.append(len(windows))
+        return rejoin(parts, windows, size)
+
+    monkeypatch.setattr(SwinParts, 'rejoin', counted)
+    x = torch.randn(2, 3, 36, 52, dtype=torch.float64)
+    levels = net(x, tasks=TASKS[:wanted])
+    # of the last block nobody reads the shared stream, which lanes of DoRA do without
+    blocks = len(net.lanes) - (adapter == 'DoRA')
+    assert len(sizes) == blocks * (1 if wanted == 1 else started)
+    monkeypatch.undo()
+    for task, found in levels.items():
+        torch.testing.assert_close(found, plain(x)[task])

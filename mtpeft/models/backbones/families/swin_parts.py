@@ -199,18 +199,24 @@ class BehindAttention:
         """qkv and the dropout of attention's weights."""
         return [self.parts.layers['qkv'], self.parts.attention.attn_drop]
 
-    def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
+    def arrange(self, x: Tensor, windows: Tensor) -> Tensor:
+        """Rows ``(B, H W, C)`` of windows ``(B nW, area, C)``, of the block's input ``x``."""
+        return self.parts.rejoin(windows, x.shape[1:3]).flatten(1, 2)
+
+    def __call__(self, x: Tensor, attended: Tensor, arranged: bool = False) -> Tensor:
         """The block's output ``(B, H, W, C)``.
 
         Args:
             x: The block's input ``(B, H, W, C)``.
             attended: What the heads made of its windows, ``(B nW, area, C)``.
+            arranged: ``attended`` is as :meth:`arrange` gives it.
         """
         parts, size = self.parts, x.shape[1:3]
-        x = x + parts.attention_end(parts.rejoin(self.first(attended), size))
+        passed = self.first(attended)
         # as rows, which is how the block's own pass gives them to the MLP
-        x = x.flatten(1, 2)
-        return (x + parts.mlp(x)).unflatten(1, size)
+        rows = x.flatten(1, 2)
+        rows = rows + parts.attention_end(passed if arranged else self.arrange(x, passed))
+        return (rows + parts.mlp(rows)).unflatten(1, size)
 
 
 def _drops(module: nn.Module) -> bool:
