@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mtpeft.registry import TASKS
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.unit_vectors import unit_vectors
 
 _KINDS: dict[str, dict[str, Any]] = {
     'classes': dict(ignore_value=255, activation='argmax', interpolation='nearest'),
@@ -155,5 +155,5 @@ class DenseTask:
         if self.activation == 'sigmoid':
             return logits.sigmoid()
         if self.activation == 'normalize':
-            return F.normalize(logits, dim=1)
+            return unit_vectors(logits)
         return logits

@@ -26,7 +26,7 @@ def angles_deg(pred: Tensor, label: Tensor) -> Tensor:
     """
     pred, label = pred.double(), label.double()
     dot = (pred * label).sum(0)
-    sine = torch.linalg.cross(pred, label, dim=0).norm(dim=0)
+    sine = torch.linalg.cross(pred, label, dim=0).square().sum(0).sqrt()
     angle = torch.rad2deg(torch.atan2(sine, dot))
     nowhere = (pred == 0).all(0) | (label == 0).all(0)
     return torch.where(nowhere, 90.0, angle)

@@ -1,11 +1,11 @@
 """L1 losses of depth and surface normals."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from mtpeft.models.losses.dense_loss import DenseLoss
 from mtpeft.models.losses.reduce import global_mean, sum_over_processes
 from mtpeft.registry import MODELS
+from mtpeft.utils.unit_vectors import unit_vectors
 
 
 @MODELS.register_module()
@@ -46,8 +46,8 @@ class NormalsL1Loss(MaskedL1Loss):
     """
 
     def compute(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        label = F.normalize(self._clean(target, valid).to(logits.dtype), dim=1)
-        return _masked_l1(F.normalize(logits, dim=1), label, valid)
+        label = unit_vectors(self._clean(target, valid).to(logits.dtype))
+        return _masked_l1(unit_vectors(logits), label, valid)
 
 
 def _masked_l1(prediction: Tensor, label: Tensor, valid: Tensor) -> Tensor:
