@@ -78,7 +78,7 @@ def _at_own_sizes(
         x, part = (_join(each) for each in zip(*members, strict=True))
         own = F.conv2d(x, part)
         if (h, w) == size:
-            out = own
+            out = own.contiguous()  # whatever layout convolutions chose
             continue
         columns.append((own.reshape(-1, w) @ _upsampling(w, width, x).T).view(-1, h, width))
         rows.append(_upsampling(h, height, x))

@@ -74,3 +74,19 @@ def test_a_wrong_number_of_levels_is_refused():
     levels, (weight, bias) = levels_of(SIZES['pyramid']), kernel()
     with pytest.raises(ValueError, match='Expected 4 levels'):
         convolve_levels(levels[:3], WIDTHS, weight, bias)
+
+
+def test_whatever_layout_convolutions_choose(monkeypatch):
+    sizes, convolve = SIZES['pyramid'], F.conv2d
+    levels, (weight, bias) = levels_of(sizes), kernel()
+    inputs = [*levels, weight, bias]
+    plain = F.conv2d(concatenate(levels, WIDTHS), weight, bias)
+    upstream = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, inputs, upstream)
+    last = torch.channels_last
+    monkeypatch.setattr(F, 'conv2d', lambda *args: convolve(*args).contiguous(memory_format=last))
+    monkeypatch.setattr(levels_conv, '_cheaper_apart', lambda *_: True)
+    out = convolve_levels(levels, WIDTHS, weight, bias)
+    torch.testing.assert_close(out, plain)
+    for got, want in zip(torch.autograd.grad(out, inputs, upstream), expected, strict=True):
+        torch.testing.assert_close(got, want)
