@@ -11,6 +11,17 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 torch.set_num_threads(1)
 
 
+def pytest_configure(config):
+    """Files in their order: by the number of tests, long ones with few tests would come last."""
+    if hasattr(config.option, 'loadscopereorder'):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Those that launch programs first, as they take longest."""
+    items.sort(key=lambda item: 'tools' not in item.path.parts)
+
+
 def pytest_collection_finish():
     """What was imported stays: collections of garbage need not look at it again and again."""
     gc.collect()

@@ -22,6 +22,8 @@ DATA = {
     'NYUD_MT': ('nyud', 'configs/faar/faar_swin-t_nyud.py'),
 }
 
+# of the network's first stage, a quarter of the published one
+WIDTH = 24
 FROZEN = 'backbone.network.layers.0.blocks.0.mlp.fc1.weight'
 
 
@@ -34,7 +36,7 @@ def folder(tmp_path_factory):
         with pytest.raises(SystemExit, match='0'):
             call_tool(tool, folder / name, '--layout', layout, '--train', 8, '--val', 2,
                       '--size', 64, 64)  # fmt: skip
-    network = timm.create_model('swin_tiny_patch4_window7_224', num_classes=0)
+    network = timm.create_model('swin_tiny_patch4_window7_224', num_classes=0, embed_dim=WIDTH)
     torch.save(network.state_dict(), folder / 'swin.pth')
     return folder
 
@@ -44,6 +46,7 @@ def options(folder, name, batch_size, pretrained):
     loaders = {'train_dataloader': 2, 'val_dataloader': 0}
     changes = {
         'model.backbone.backbone.pretrained': pretrained,
+        'model.backbone.backbone.embed_dim': WIDTH,
         'model.backbone.plugins.0.cfg.rank': 8,
         'model.backbone.plugins.1.cfg.rank': 8,
         'train_dataloader.batch_size': batch_size,

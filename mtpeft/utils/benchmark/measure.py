@@ -7,6 +7,7 @@ from torch import nn
 from mtpeft.utils.benchmark.batch import fresh
 from mtpeft.utils.benchmark.memory import peak_of_process
 from mtpeft.utils.benchmark.rounds import Call, spread, time_in_turns
+from mtpeft.utils.benchmark.steps import in_evaluation
 from mtpeft.utils.benchmark.variants import merge
 
 
@@ -22,7 +23,7 @@ def runner_inference(model: nn.Module, batch: dict) -> Call:
         with torch.no_grad():
             model.test_step(fresh(batch))
 
-    return Call(infer, prepare=model.eval)
+    return Call(infer, prepare=lambda: in_evaluation(model))
 
 
 def measure(

@@ -51,7 +51,13 @@ def inference(model: nn.Module, inputs: Tensor, bf16: bool = False, **options) -
         with torch.no_grad(), _autocast(inputs.device, bf16):
             return model(inputs, **options)
 
-    return Call(infer, prepare=model.eval)
+    return Call(infer, prepare=lambda: in_evaluation(model))
+
+
+def in_evaluation(model: nn.Module) -> None:
+    """``model.eval()`` where it is not: that drops weights which are formed once and kept."""
+    if model.training:
+        model.eval()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def linear_only(family, method):
     return method.get('mode') == 'addition' and family in convolutions
 
 
-def picture(size=(64, 96), batch=1):
+def picture(size=(32, 64), batch=1):
     return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
