@@ -249,7 +249,8 @@ class LaneBlock:
         if not recorder.memory:  # nothing to start from: the lanes pass attention, computed once
             behind = None
         in_turn = behind is not None and self._faster_in_turn(x)
-        arranged = behind is not None and self._arrange(behind, x, recorder.memory, count)
+        arranged = behind is not None and count > 1
+        arranged = arranged and _arrange(behind, x, recorder.memory, names[behind.first])
 
         def passed(memory: dict) -> Tensor:
             if behind:
@@ -274,22 +275,6 @@ class LaneBlock:
             return out, lanes if in_turn else torch.stack(lanes)
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return out, mapped(params, recorder.memory)
-
-    def _arrange(
-        self, behind: BehindAttention, x: Tensor, memory: dict[str, Remembered], count: int
-    ) -> bool:
-        """Bring what several lanes start from into the order of ``x`` once, not what each makes.
-
-        ``first`` passes row by row, so this is the same.
-        """
-        name = next(n for n, layer in self.layers.items() if layer is behind.first)
-        start = memory[name]
-        tensors = all(t is None or isinstance(t, Tensor) for t in start)
-        if count == 1 or name not in self.task_layers or not tensors:
-            return False
-        made = {t: behind.arrange(x, t) for t in start[1:] if t is not None}
-        memory[name] = Remembered(start.output, *(made.get(t) for t in start[1:]))
-        return True
 
     def _faster_in_turn(self, x: Tensor) -> bool:
         """Are lanes behind attention that only add to the shared stream run one after another?
@@ -391,6 +376,21 @@ class LaneBlock:
                 unread.append(adapter)
             needed = needed or adapter.lane_reads_shared_input
         return unread
+
+
+def _arrange(behind: BehindAttention, x: Tensor, memory: dict[str, Remembered], name: str) -> bool:
+    """Bring what several lanes start from into the order of ``x`` once, not what each makes.
+
+    ``first``, the layer ``name``, passes row by row, so this is the same. ``False``: it has no
+    lanes, or they want something else than rows.
+    """
+    start = memory[name]
+    tensors = all(t is None or isinstance(t, Tensor) for t in start)
+    if not (behind.first.adapter.tasks and tensors):
+        return False
+    made = {t: behind.arrange(x, t) for t in start[1:] if t is not None}
+    memory[name] = Remembered(start.output, *(made.get(t) for t in start[1:]))
+    return True
 
 
 def select_tasks(

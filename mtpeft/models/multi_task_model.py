@@ -86,7 +86,7 @@ class MultiTaskModel(Merging, BaseModel):
         check_names(built)
         self.tasks: dict[str, DenseTask] = built
         self.check_finite = check_finite
-        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self._memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.backbone = build_module(backbone, tasks=list(built))
         check_streams(self.backbone, built)
         widths = _widths(self.backbone)
@@ -236,7 +236,7 @@ class MultiTaskModel(Merging, BaseModel):
         parts = [self.backbone, *self.necks, self.decoder]
         wanted = None if tasks is None else requested_tasks(tasks, self.tasks)
         x, options = pad(inputs, self._padded_size(inputs)), self._joining
-        x = x.to(memory_format=self.memory_format)
+        x = x.to(memory_format=self._memory_format)
         for part, asked in zip(parts, asked_of(parts, wanted), strict=True):
             x, options = call(part, x, asked, **options), {}
         return x if wanted is None else {name: x[name] for name in wanted}

@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     steps = further_task(args.batch_size, args.size)
-    calls = {name: _without_gradients(step) for name, step in steps.items()}
+    calls = {name: torch.no_grad()(step) for name, step in steps.items()}
     times = time_in_turns(calls, args.rounds, 3)
     rows, total = [], [0.0, 0]
     for name, call in calls.items():
@@ -37,14 +37,6 @@ def main() -> None:
         total = [total[0] + seconds, total[1] + count]
     rows.append(['all', f'{total[0] * 1e3:.2f}', f'{total[1] / 1e9:.3f}'])
     print(table(['operators of one task', 'ms (median)', 'G multiply-adds'], rows))
-
-
-def _without_gradients(step):
-    def call():
-        with torch.no_grad():
-            return step()
-
-    return call
 
 
 def further_task(batch: int, size: int) -> dict:
