@@ -64,6 +64,8 @@ class Adapter(nn.Module):
         self.task_parameters: dict[str, list[str]] = {}
         self.base_parameters: dict[str, list[str]] = {}
 
+    #: :meth:`prepare` was called for the pass that is made now
+    prepared = False
     #: a Linear layer's lanes convolve, so they have to know the map that its tokens are of
     needs_map = False
     #: the option with which lanes need no map
@@ -199,6 +201,10 @@ class Adapter(nn.Module):
 
     def reset_from_weight(self, layer: nn.Module) -> None:
         """Called when the frozen weight was (re)loaded; methods that start from it override."""
+
+    def prepare(self, layer: nn.Module) -> None:
+        """Renew what is kept of the frozen weight, before a compiled graph that cannot passes."""
+        self.prepared = True
 
     def stream_weight(self, layer: nn.Module) -> Tensor | None:
         """The weight that the shared stream passes in a pass made now, with its gradient.

@@ -83,7 +83,7 @@ class DiTASK(FormedOnce, Adapter):
 
     U, S and V are computed when they are first needed, kept beside the layer, left out of state
     dicts, and computed anew when the weight has changed. The weights of all lanes are made at once,
-    and are kept in evaluation.
+    and are kept in evaluation, though not by a compiled graph: merge before compiling for speed.
 
     Args:
         layer: The layer to adapt; a convolution's weight is the matrix ``(out, in k k)``.
@@ -157,6 +157,16 @@ class DiTASK(FormedOnce, Adapter):
 
     def decomposition(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
         """U ``(parts, out / parts, n)``, S ``(parts, n)``, V^T ``(parts, n, in)`` of the weight."""
+        # a compiled graph cannot compare versions: it would break here
+        if not (self.prepared and torch.compiler.is_compiling()):
+            self._renew(layer)
+        return self.U, self.S, self.Vh
+
+    def prepare(self, layer: nn.Module) -> None:
+        self._renew(layer)
+        super().prepare(layer)
+
+    def _renew(self, layer: nn.Module) -> None:
         weight = layer.weight
         known = self._decomposed
         state = weight._version, weight.dtype
@@ -166,7 +176,6 @@ class DiTASK(FormedOnce, Adapter):
                 self.U, self.S, self.Vh = _svd(weight.unflatten(0, (self.parts, -1)).flatten(2))
             self._decomposed = weight, state
             self._formed = None
-        return self.U, self.S, self.Vh
 
     def spectrum(self, layer: nn.Module, task: str | None = None) -> Tensor:
         """S' ``(parts, n)`` of the shared stream or of a task."""

@@ -49,7 +49,8 @@ class FormedOnce(nn.Module):
 
     They are made anew when a parameter was changed in place, when the mode is set (``train()``,
     ``eval()``), and when the module is moved or cast. What writes into ``parameter.data`` in
-    evaluation mode has to call ``eval()`` after it.
+    evaluation mode has to call ``eval()`` after it. A graph of torch.compile cannot ask whether a
+    parameter was changed and makes them at every pass.
     """
 
     _formed: dict[str, tuple[list[nn.Parameter], tuple, Tensor]] | None = None
@@ -65,7 +66,7 @@ class FormedOnce(nn.Module):
 
         ``name`` tells apart the weights of a module that forms several.
         """
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return make()
         gates = [group.gate for group in getattr(self, 'groups', {}).values()]
         sources = [*sources, *(gate for gate in gates if gate is not None)]

@@ -11,10 +11,11 @@ def compile_parts(
 ) -> nn.Module:
     """Compile backbone, necks and decoder, or a model without these as a whole; in place.
 
-    Each part is one graph without a break for the adapters of MTLoRA, FAAR and Free Sinewich.
-    Losses, labels and preprocessing, which depend on what is in a batch, stay as they are. Names
-    in the state dict do not change. Compiling takes minutes at the first step of each mode and
-    size of pictures.
+    Each part is one graph without a break, with any registered adapter, in training and in
+    inference. Weights that inference forms of parameters once and keeps are formed at every pass of
+    a graph; ``model.merge_adapters()`` first saves that. Losses, labels and preprocessing, which
+    depend on what is in a batch, stay as they are. Names in the state dict do not change. Compiling
+    takes minutes at the first step of each mode and size of pictures.
 
     Args:
         model: The model, also inside a wrapper for several processes.

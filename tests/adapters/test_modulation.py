@@ -127,3 +127,14 @@ def test_weights_are_kept_only_while_nothing_is_trained():
         before = module.times
         module(), module()
         assert module.times == before + 2
+
+
+def test_a_graph_makes_weights_at_every_pass():
+    module = Doubled().eval()
+    torch._dynamo.reset()
+    compiled = torch.compile(module, backend='eager', fullgraph=True)
+    with torch.no_grad():
+        module()  # kept by the module, and not what the graph returns
+        for value in (1.0, 3.0):
+            module.weight.fill_(value)
+            assert torch.equal(compiled(), torch.full((3,), 2 * value))

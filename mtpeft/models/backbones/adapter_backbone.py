@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -323,6 +324,23 @@ class AdapterBackbone(Merging, BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As ``nn.Module.compile``; adapters renew what they keep of weights before each pass."""
+        super().compile(*args, **kwargs)
+        graph = self._compiled_call_impl
+
+        def prepared(*inputs: Any, **options: Any) -> Any:
+            layers = self.adapter_layers().values()
+            try:
+                for layer in layers:
+                    layer.adapter.prepare(layer)
+                return graph(*inputs, **options)
+            finally:
+                for layer in layers:
+                    layer.adapter.prepared = False
+
+        self._compiled_call_impl = prepared
 
     # -- what others ask -----------------------------------------------------------------------
 
