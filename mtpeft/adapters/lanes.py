@@ -16,7 +16,6 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, Remembered
@@ -165,8 +164,8 @@ class LaneBlock:
     """A block with task lanes.
 
     Args:
-        block: The block. timm's DropPath inside it is replaced by an equal one that works under
-            vmap.
+        block: The block. A DropPath of timm or mmcv inside it is replaced by an equal one that
+            works under vmap and knows the lane that it draws for.
         tasks: The lanes' names, in the order of the task axis.
         run: ``run(block, x)`` calls the block.
         strategy: One of :data:`LANE_STRATEGIES`; ``'vmap'`` falls back to ``'fold'`` where the
@@ -201,7 +200,8 @@ class LaneBlock:
         self.layers = {n: m for n, m in named.items() if isinstance(m, AdapterLayer)}
         own = [m for n, m in named.items() if '.adapter.' not in f'.{n}.']
         self._dropouts = [m for m in own if isinstance(m, nn.modules.dropout._DropoutNd)]
-        self._paths = [m for m in own if hasattr(m, 'drop_prob')]
+        self._paths = [m for m in own if isinstance(m, LaneDropPath)]
+        self._others = [m for m in own if hasattr(m, 'drop_prob') and m not in self._paths]
         self._convolves = any(isinstance(m, nn.Conv2d) for m in named.values())
 
     @property
@@ -339,11 +339,15 @@ class LaneBlock:
         def mark(*_: Any) -> None:
             stream.diverged = True
 
-        paths = [m for m in self._paths if m.training and m.drop_prob]
-        handles = [path.register_forward_hook(mark) for path in paths]
+        others = [m for m in self._others if m.training and m.drop_prob]
+        handles = [path.register_forward_hook(mark) for path in others]
+        for path in self._paths:
+            path.stream = stream
         try:
             yield
         finally:
+            for path in self._paths:
+                path.stream = None
             for handle in handles:
                 handle.remove()
 
@@ -416,6 +420,9 @@ class LaneDropPath(nn.Module):
         scale_by_keep: Divide what is kept by the probability to keep it.
     """
 
+    #: the lane that is to be told of a draw; a hook would break the graphs of torch.compile
+    stream: Any = None
+
     def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
         super().__init__()
         self.drop_prob = drop_prob
@@ -424,6 +431,8 @@ class LaneDropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.drop_prob == 0:
             return x
+        if self.stream is not None:
+            self.stream.diverged = True
         keep = 1 - self.drop_prob
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         mask = (torch.rand(shape, device=x.device) < keep).to(x.dtype)
@@ -431,9 +440,10 @@ class LaneDropPath(nn.Module):
 
 
 def replace_drop_path(block: nn.Module) -> None:
-    """Swap timm's DropPath for :class:`LaneDropPath` inside ``block``."""
+    """Swap every DropPath, of timm or of mmcv, for :class:`LaneDropPath` inside ``block``."""
     for module in list(block.modules()):
         for name, child in module.named_children():
-            if isinstance(child, DropPath):
-                new = LaneDropPath(child.drop_prob, child.scale_by_keep)
+            # by name: mmcv is needed for its own networks only
+            if type(child).__name__ == 'DropPath' and hasattr(child, 'drop_prob'):
+                new = LaneDropPath(child.drop_prob, getattr(child, 'scale_by_keep', True))
                 setattr(module, name, new.train(child.training))

@@ -1,5 +1,7 @@
 """The grid that property tests run over: every registered adapter on every kind of layer."""
 
+from collections.abc import Iterable
+
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
@@ -90,6 +92,12 @@ def _has_components(cfg: dict) -> bool:
 def _registered() -> list[str]:
     ADAPTERS.import_from_location()
     return list(ADAPTERS.module_dict)
+
+
+def checkerboard(rows: Iterable, columns: Iterable) -> list[tuple]:
+    """Every other pair: each row with half of the columns, each column with half of the rows."""
+    columns = list(columns)
+    return [(r, c) for i, r in enumerate(rows) for j, c in enumerate(columns) if (i + j) % 2 == 0]
 
 
 def label(value: object) -> str:

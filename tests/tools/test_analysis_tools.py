@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from helpers.engine import CONFIG, call_tool, tiny, write_base
 from helpers.shrunk import shrunk_run
 
@@ -72,6 +73,22 @@ def test_benchmark_sweep(tmp_path, capsys):
     assert result['size'] == [32, 32] and [row['value'] for row in result['rows']] == [1, 2]
     assert all('further' in result['rows'][1][part] for part in ('train', 'inference', 'merged'))
     assert plot.stat().st_size > 1000
+
+
+@pytest.mark.parametrize('kind', [(), ('--sweep', 'tasks', '--values', 1)], ids=['one', 'sweep'])
+def test_benchmark_compiles_its_models(kind):
+    """With a backend that there is not: tracing takes long."""
+    with pytest.raises(torch._dynamo.exc.InvalidBackend, match='no_such_backend'):
+        call_tool(
+            'tools/analysis_tools/benchmark.py', CONFIG, '--size', 32, 32, '--steps', 1, '--warmup',
+            0, '--device', 'cpu', '--compile', 'no_such_backend', *kind,
+        )  # fmt: skip
+
+
+def test_benchmark_has_no_parts_in_a_graph(capsys):
+    with pytest.raises(SystemExit):
+        call_tool('tools/analysis_tools/benchmark.py', CONFIG, '--components', '--compile')
+    assert '--components times parts' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('option', 'value'), [('--plot', 'x.png'), ('--trace', 'x.json')])

@@ -29,6 +29,7 @@ from mtpeft.utils.benchmark import (
     sweep_table,
 )
 from mtpeft.utils.benchmark.variants import can_merge
+from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 
 
@@ -45,6 +46,10 @@ def parse_args() -> argparse.Namespace:
         '--clock', choices=CLOCKS, default='wall', help="'cpu' with one thread only"
     )
     parser.add_argument('--merged', action='store_true', help='inference with merged adapters too')
+    parser.add_argument(
+        '--compile', nargs='?', const='inductor', metavar='BACKEND',
+        help='torch.compile backbone, necks and decoder (default backend: inductor)',
+    )  # fmt: skip
     parser.add_argument('--components', action='store_true', help='times of the parts of a step')
     parser.add_argument('--sweep', choices=SWEEPS, help='cost as tasks, rank or the picture grow')
     parser.add_argument('--values', type=_positive, nargs='+', help='of the sweep')
@@ -60,6 +65,8 @@ def parse_args() -> argparse.Namespace:
     for option, needed in (('values', 'sweep'), ('plot', 'sweep'), ('trace', 'profile')):
         if getattr(args, option) and not getattr(args, needed):
             parser.error(f'--{option} needs --{needed}')
+    if args.components and args.compile:
+        parser.error('--components times parts one by one, which --compile makes one graph of')
     return args
 
 
@@ -81,12 +88,12 @@ def main() -> None:
     device, size = torch.device(args.device), tuple(args.size)
     result = dict(
         config=args.config, device=str(device), batch_size=args.batch_size, size=size,
-        threads=torch.get_num_threads(),
+        threads=torch.get_num_threads(), compile=args.compile,
     )  # fmt: skip
     if args.sweep:
         result.update(
             sweep(cfg, args.sweep, args.values, args.batch_size, size, device, args.steps,
-                  args.warmup, args.merged, args.clock)
+                  args.warmup, args.merged, args.clock, args.compile)
         )  # fmt: skip
         text = sweep_table(result)
     else:
@@ -107,6 +114,8 @@ def measure_config(
     model = MODELS.build(cfg.model).to(device)
     if args.merged and not can_merge(model):
         raise SystemExit(f'--merged: {type(model).__name__} has no merge_adapters()')
+    if args.compile:
+        compile_parts(model, args.compile)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     batch = random_batch(model.tasks, args.batch_size, size)
     result = measure(model, wrapper, batch, device, args.steps, args.warmup, args.clock)

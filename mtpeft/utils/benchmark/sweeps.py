@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from torch import nn
 
 from mtpeft.registry import MODELS
 from mtpeft.utils.benchmark.batch import random_batch
@@ -13,6 +14,7 @@ from mtpeft.utils.benchmark.measure import runner_inference, runner_step
 from mtpeft.utils.benchmark.operations import multiply_adds
 from mtpeft.utils.benchmark.rounds import Call, spread, time_in_turns
 from mtpeft.utils.benchmark.variants import has_rank, merge, with_copies, with_rank
+from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 
 #: Kinds of sweeps and their values.
@@ -34,6 +36,7 @@ def sweep(
     warmup: int = 1,
     merged: bool = False,
     clock: str = 'wall',
+    backend: str | None = None,
 ) -> dict[str, Any]:
     """Time a config's training step and inference at each value, all in turns.
 
@@ -54,6 +57,8 @@ def sweep(
         warmup: Rounds before them.
         merged: Time inference with merged adapters too.
         clock: ``'wall'`` or ``'cpu'``, see :func:`~mtpeft.utils.benchmark.time_in_turns`.
+        backend: Of torch.compile, under which every model runs; the frozen backbone, which the
+            floor is made of, runs as it is.
 
     Returns:
         ``sweep``, ``values``, ``frozen_backbone`` and ``rows``: for each value ``train``,
@@ -70,12 +75,17 @@ def sweep(
             'of this one have none.'
         )
     calls: dict[tuple, Call] = {}
+    models: list[nn.Module] = []
     for value in values:
         side = (value, value) if kind == 'size' else size
         if kind == 'size' or not calls:
             calls['frozen', side] = _frozen(cfg, batch_size, side, device)
-        calls |= _calls(_varied(cfg, kind, value), value, batch_size, side, device, merged)
+        varied = _varied(cfg, kind, value)
+        models += [MODELS.build(varied.model).to(device) for _ in range(1 + merged)]
+        calls |= _calls(varied, models[-1 - merged :], value, batch_size, side)
     counts = {name: _later(call) for name, call in calls.items()}
+    for model in models if backend else ():  # under which nothing can be counted
+        compile_parts(model, backend)
     times = time_in_turns(calls, rounds, warmup, device, clock)
     frozen = [
         dict(size=name[1], seconds=spread(times[name]), multiply_adds=counts[name],
@@ -114,17 +124,18 @@ def _varied(cfg: Config, kind: str, value: int) -> Config:
 
 
 def _calls(
-    cfg: Config, value: int, batch_size: int, size: tuple[int, int], device: Any, merged: bool
+    cfg: Config, models: Sequence[nn.Module], value: int, batch_size: int, size: tuple[int, int]
 ) -> dict[tuple, Call]:
-    model = MODELS.build(cfg.model).to(device)
+    """Of a model and, where there is a second one, of that merged."""
+    model, *others = models
     batch = random_batch(model.tasks, batch_size, size)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     calls = {
         (value, 'train'): runner_step(model, wrapper, batch),
         (value, 'inference'): runner_inference(model, batch),
     }
-    if merged:
-        calls[value, 'merged'] = runner_inference(merge(MODELS.build(cfg.model)).to(device), batch)
+    for other in others:
+        calls[value, 'merged'] = runner_inference(merge(other), batch)
     return calls
 
 

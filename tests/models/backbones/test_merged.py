@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers.adapter_grid import label, methods, stir
+from helpers.adapter_grid import checkerboard, label, methods, stir
 from helpers.backbones import TASKS, TINY, tiny
 from torch import nn
 
@@ -17,6 +17,7 @@ families = pytest.mark.parametrize('family', TINY)
 SOME = ['timm Swin', 'mmseg Swin', 'timm ViT', 'timm EfficientNet']
 some = pytest.mark.parametrize('family', SOME)
 over_methods = pytest.mark.parametrize('method', methods(), ids=label)
+over_half = pytest.mark.parametrize(('family', 'method'), checkerboard(SOME, methods()), ids=label)
 LORA = dict(type='LoRA', rank=2)
 
 
@@ -96,8 +97,7 @@ def check(model, size=(64, 96)):
     return report
 
 
-@some
-@over_methods
+@over_half
 def test_every_method(family, method):
     check(build(family, method))
 

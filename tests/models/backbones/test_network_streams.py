@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.adapter_grid import label, methods, stir
+from helpers.adapter_grid import checkerboard, label, methods, stir
 from helpers.backbones import MLP, TASKS, TINY, tiny, wake
 from torch import nn
 
@@ -20,7 +20,10 @@ def tied(method):
     return reads or adapter.shared_reads_lanes
 
 
-over_methods = pytest.mark.parametrize('method', [m for m in methods() if not tied(m)], ids=label)
+UNTIED = [m for m in methods() if not tied(m)]
+SOME = 'timm Swin', 'mmseg Swin', 'timm ViT', 'timm EfficientNet'
+over_methods = pytest.mark.parametrize('method', UNTIED, ids=label)
+over_half = pytest.mark.parametrize(('family', 'method'), checkerboard(SOME, UNTIED), ids=label)
 
 
 def network(family, method=None, **options):
@@ -72,8 +75,7 @@ def test_the_start_is_the_pretrained_network(family, method):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('family', ['timm Swin', 'mmseg Swin', 'timm ViT', 'timm EfficientNet'])
-@over_methods
+@over_half
 def test_fold_equals_loop_in_value_and_gradient(family, method):
     results = []
     model = network(family, method).eval()
