@@ -168,11 +168,11 @@ def test_a_shared_stream_made_of_lanes_needs_them_all():
 
 
 @pytest.mark.parametrize('path', PICO, ids=lambda path: path.name)
-@pytest.mark.parametrize('merged', [False, True])
-def test_every_config(path, merged):
+def test_every_config(path):
+    """Every other one merged."""
     model = build(path).eval()
     stir(model, 0.05)
-    if merged:
+    if PICO.index(path) % 2:
         model.merge_adapters()
     if len(model.tasks) > 2:
         check(model, model.tasks, picture())

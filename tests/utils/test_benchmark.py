@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mtpeft.adapters.modulation import FormedOnce
 from mtpeft.registry import MODELS
 from mtpeft.tasks import build_tasks
 from mtpeft.utils.benchmark import (
@@ -167,3 +168,32 @@ def test_labels_of_copies_fit():
     changed = variants.with_copies(cfg, 2, 'depth')
     assert list(build_tasks(changed.model.tasks)) == ['depth_1', 'depth_2']
     assert 'heads' not in changed.model.decoder
+
+
+class Forms(FormedOnce):
+    """Counts how often it forms a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.times = 0
+
+    def forward(self, x):
+        return x * self.formed([self.weight], self.make)
+
+    def make(self):
+        self.times += 1
+        return 2 * self.weight
+
+
+def test_inference_after_a_training_step_forms_nothing_while_it_is_timed():
+    model = Forms()
+    call = inference(model, torch.ones(3))
+    for _ in range(2):
+        model.train()
+        call.prepare()
+        before = model.times
+        call.function()
+        assert model.times == before > 0
+        call()
+        assert model.times == before

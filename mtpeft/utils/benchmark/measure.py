@@ -23,7 +23,7 @@ def runner_inference(model: nn.Module, batch: dict) -> Call:
         with torch.no_grad():
             model.test_step(fresh(batch))
 
-    return Call(infer, prepare=lambda: in_evaluation(model))
+    return Call(infer, prepare=lambda: in_evaluation(model, infer))
 
 
 def measure(

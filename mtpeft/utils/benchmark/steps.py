@@ -1,6 +1,6 @@
 """A training step and an inference, as functions without arguments."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -51,13 +51,18 @@ def inference(model: nn.Module, inputs: Tensor, bf16: bool = False, **options) -
         with torch.no_grad(), _autocast(inputs.device, bf16):
             return model(inputs, **options)
 
-    return Call(infer, prepare=lambda: in_evaluation(model))
+    return Call(infer, prepare=lambda: in_evaluation(model, infer))
 
 
-def in_evaluation(model: nn.Module) -> None:
-    """``model.eval()`` where it is not: that drops weights which are formed once and kept."""
+def in_evaluation(model: nn.Module, infer: Callable[[], object]) -> None:
+    """``model.eval()`` and a first inference, where a training step was before.
+
+    Setting the mode drops weights that inference forms once and keeps: a run forms them once, and
+    one inference after each training step would form them each time.
+    """
     if model.training:
         model.eval()
+        infer()
 
 
 @contextmanager
