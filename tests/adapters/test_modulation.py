@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from helpers.formed import Doubled
 from scipy.ndimage import gaussian_filter
 
-from mtpeft.adapters.modulation import FormedOnce, effective_rank, modulate
+from mtpeft.adapters.modulation import effective_rank, modulate
 
 # omega -> effective rank of the sine of a 384 x 384 product of rank 64 and std .01 (published
 # nowhere; computed for the design of this library)
@@ -90,20 +91,6 @@ def test_the_order_of_operations_matters():
     assert effective_rank(factors).item() <= 8 < 2 * 8 < fused
     angle = 3 * (b @ a)
     assert not torch.allclose(angle.sin(), (3 * b).sin() @ a.sin(), atol=0.1)
-
-
-class Doubled(FormedOnce):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(3))
-        self.times = 0
-
-    def forward(self):
-        return self.formed([self.weight], self.make)
-
-    def make(self):
-        self.times += 1
-        return 2 * self.weight
 
 
 def test_weights_are_kept_only_while_nothing_is_trained():

@@ -7,11 +7,11 @@ import sys
 import pytest
 import torch
 from helpers.engine import ROOT, tiny
+from helpers.formed import Doubled
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mtpeft.adapters.modulation import FormedOnce
 from mtpeft.registry import MODELS
 from mtpeft.tasks import build_tasks
 from mtpeft.utils.benchmark import (
@@ -170,24 +170,8 @@ def test_labels_of_copies_fit():
     assert 'heads' not in changed.model.decoder
 
 
-class Forms(FormedOnce):
-    """Counts how often it forms a weight."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(3))
-        self.times = 0
-
-    def forward(self, x):
-        return x * self.formed([self.weight], self.make)
-
-    def make(self):
-        self.times += 1
-        return 2 * self.weight
-
-
 def test_inference_after_a_training_step_forms_nothing_while_it_is_timed():
-    model = Forms()
+    model = Doubled()
     call = inference(model, torch.ones(3))
     for _ in range(2):
         model.train()
@@ -197,3 +181,10 @@ def test_inference_after_a_training_step_forms_nothing_while_it_is_timed():
         assert model.times == before > 0
         call()
         assert model.times == before
+
+
+def test_what_is_done_before_a_call_is_not_counted():
+    model = nn.Linear(4, 3, bias=False)
+    call = inference(model, torch.ones(2, 4))
+    assert model.training and multiply_adds(call) == 2 * 4 * 3
+    assert not model.training and multiply_adds(call) == 2 * 4 * 3

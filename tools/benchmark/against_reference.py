@@ -196,10 +196,7 @@ def measure_size(args: argparse.Namespace, size: int) -> dict:
                 memory[name] = found
     if not args.no_times:
         calls = {name: call for name in cases.names() if (call := cases.build(name))}
-        # a first call forms what inference keeps; counted before torch.compile, under which
-        # nothing can be counted
-        for call in calls.values():
-            call()
+        # counted before torch.compile, under which nothing can be counted
         counts = {name: multiply_adds(call) for name, call in calls.items()}
         if args.compile:
             calls = {name: cases.build(name, compiled=True) for name in calls}

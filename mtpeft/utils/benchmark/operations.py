@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mtpeft.utils.benchmark.rounds import synchronize
+from mtpeft.utils.benchmark.rounds import Call, synchronize
 
 _aten = torch.ops.aten
 
@@ -27,13 +27,17 @@ _IN_PLACE = {_aten.addmm_: _product, _aten.baddbmm_: _product}
 def multiply_adds(function: Callable[[], object]) -> int:
     """Multiply-adds of the matrix products and convolutions of a call, its backward pass included.
 
-    Norms, activations, resampling and Fourier transforms are not counted.
+    Norms, activations, resampling and Fourier transforms are not counted, nor what a
+    :class:`~mtpeft.utils.benchmark.Call` does before.
 
     Example:
         >>> layer = torch.nn.Linear(4, 3, bias=False)
         >>> multiply_adds(lambda: layer(torch.ones(2, 4)))
         24
     """
+    if isinstance(function, Call):
+        function.prepare()
+        function = function.function
     with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as counter:
         function()
     return counter.get_total_flops() // 2

@@ -83,7 +83,7 @@ def sweep(
         varied = _varied(cfg, kind, value)
         models += [MODELS.build(varied.model).to(device) for _ in range(1 + merged)]
         calls |= _calls(varied, models[-1 - merged :], value, batch_size, side)
-    counts = {name: _later(call) for name, call in calls.items()}
+    counts = {name: multiply_adds(call) for name, call in calls.items()}
     for model in models if backend else ():  # under which nothing can be counted
         compile_parts(model, backend)
     times = time_in_turns(calls, rounds, warmup, device, clock)
@@ -110,12 +110,6 @@ def sweep(
         rows.append(dict(value=value, **row))
         before = value
     return dict(sweep=kind, values=values, frozen_backbone=frozen, rows=rows)
-
-
-def _later(call: Call) -> int:
-    """Multiply-adds of a call that is not the first, which forms what is kept."""
-    call()
-    return multiply_adds(call)
 
 
 def _varied(cfg: Config, kind: str, value: int) -> Config:
