@@ -1,25 +1,23 @@
-"""What the low-pass of Sine-AWB costs as shifted copies, and as convolutions.
+"""What weights of Sine-AWB cost with the low-pass as shifted copies, convolutions, and in tiles.
 
 python docs/measure_lowpass.py
 """
 
+import functools
 import statistics
 import time
 
 import torch
 import torch.nn.functional as F
 
-from mtpeft.adapters.lowpass import RADIUS, banded_smooth, gaussian, shifted_smooth
+from mtpeft.adapters.lowpass import RADIUS, gaussian, smooth
+from mtpeft.adapters.tiled_modulation import tiled_modulation
 
-SHAPES = [(3, 96, 384), (4, 192, 768), (4, 384, 1536), (4, 768, 3072)]
+SHAPES = [(4, 96, 384), (4, 192, 768), (4, 384, 1536), (4, 768, 3072)]
 
 
 def shifted(x):
-    return shifted_smooth(shifted_smooth(x, 1), 2)
-
-
-def blocks_of_the_band(x):
-    return banded_smooth(banded_smooth(x, 1), 2)
+    return smooth(smooth(x, 1), 2)
 
 
 def two_convolutions(x):
@@ -47,21 +45,30 @@ def _band(size):
 
 def main():
     torch.set_num_threads(1)
-    ways = [shifted, blocks_of_the_band, two_convolutions, one_convolution, banded_matrices]
-    print('| weights | ' + ' | '.join(way.__name__.replace('_', ' ') for way in ways) + ' |')
-    print('|---|' + '---|' * len(ways))
-    for shape in SHAPES:
-        x = torch.randn(shape, requires_grad=True)
-        times = {way: [] for way in ways}
-        for way in ways * 6:
+    ways = [shifted, two_convolutions, one_convolution, banded_matrices]
+    names = [way.__name__.replace('_', ' ') for way in ways]
+    print('| weights | ' + ' | '.join([*names, 'tiles']) + ' |')
+    print('|---|' + '---|' * (len(ways) + 1))
+    for tasks, *shape in SHAPES:
+        base = torch.randn(1, *shape, requires_grad=True)
+        omega, weight = torch.linspace(1, 50, tasks), torch.randn(shape)
+        omega.requires_grad_()
+
+        def formula(way, base=base, omega=omega, weight=weight):
+            return weight + 0.1 * way((omega[:, None, None] * base).sin())
+
+        calls = {way: functools.partial(formula, way) for way in ways}
+        calls[tiled_modulation] = functools.partial(tiled_modulation, base, omega, weight, 0.1)
+        times = {way: [] for way in calls}
+        for way, call in list(calls.items()) * 6:
             start = time.perf_counter()
-            out = way(x)
-            out.sum().backward()
+            out = call()
+            torch.autograd.grad(out.sum(), (base, omega))
             times[way].append(time.perf_counter() - start)
-            torch.testing.assert_close(out, shifted(x), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(out, formula(shifted), rtol=1e-4, atol=1e-5)
         first = statistics.median(times[shifted][1:])
-        cells = [f'{statistics.median(times[way][1:]) / first:.1f}' for way in ways]
-        shown = ' x '.join(map(str, shape))
+        cells = [f'{statistics.median(times[way][1:]) / first:.2f}' for way in calls]
+        shown = ' x '.join(map(str, (tasks, *shape)))
         print(f'| {shown} | ' + ' | '.join([f'{cells[0]} ({first * 1e3:.1f} ms)', *cells[1:]])
               + ' |', flush=True)  # fmt: skip
 

@@ -4,9 +4,11 @@ import argparse
 import os
 
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
 from mtpeft.apis import build_runner
+from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.dist import LAUNCHERS, end_distributed
 
 
@@ -39,6 +41,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if get_device() == 'cpu':
+        keep_freed_memory()
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     runner = build_runner(

@@ -127,7 +127,8 @@ class Adapter(nn.Module):
         Args:
             layer: The adapted layer.
             x: This task's input of the layer.
-            params: This task's slice of what :meth:`lane_tensors` gives, without the task axis.
+            params: This task's slice of what :meth:`lane_tensors` gives, without the task axis, and
+                :meth:`lane_constants`.
             memory: What :meth:`shared_and_memory` kept.
         """
         raise TypeError(f'{type(self).__name__} has no task lanes.')
@@ -223,6 +224,10 @@ class Adapter(nn.Module):
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         """What :meth:`lane` gets a slice of, ``(T, ...)`` by name; the parameters by default."""
         return self.lane_parameters()
+
+    def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
+        """What :meth:`lane` gets besides, made once a pass and the same for every lane."""
+        return {}
 
     def task_index(self, task: str) -> int:
         """Position of ``task`` on the task axis."""

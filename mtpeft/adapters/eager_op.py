@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_transform = torch._C._functorch.peek_interpreter_stack
+#: the innermost transform of torch.func that is at work, or ``None``
+transform = torch._C._functorch.peek_interpreter_stack
 
 
 def eager(
@@ -43,7 +44,7 @@ def eager(
     Eager.__name__ = Eager.__qualname__ = formula.__name__
 
     def call(*inputs: Any) -> Tensor:
-        if torch.compiler.is_compiling() or _transform() is not None:
+        if torch.compiler.is_compiling() or transform() is not None:
             return operator(*inputs)
         return Eager.apply(*inputs)
 

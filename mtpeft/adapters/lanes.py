@@ -145,8 +145,7 @@ class _FoldedPass:
         if not adapter.tasks:
             return adapter(layer, x)
         shared, *lanes = x.chunk(1 + len(self.tasks))
-        stacked = adapter.lane_tensors(layer)
-        params = [{k: v[i] for k, v in stacked.items()} for i in self.tasks]
+        params = lane_slices(layer, self.tasks)
         if adapter.shared_reads_lanes:
             memory = layer.frozen(shared)
         else:
@@ -243,9 +242,6 @@ class LaneBlock:
         if shared or not self._lanes_alone:
             with self._streaming(recorder):
                 out = self.run(self.block, x)
-        params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks)
-                  for n, layer in self.task_layers.items()}  # fmt: skip
-
         if not recorder.memory:  # nothing to start from: the lanes pass attention, computed once
             behind = None
         in_turn = behind is not None and self._faster_in_turn(x)
@@ -258,6 +254,7 @@ class LaneBlock:
             return self.run(self.block, x)
 
         def lane(params: dict, memory: dict) -> Tensor:
+            params = {n: {**p, **constants[n]} for n, p in params.items()}
             with self._streaming(_LanePass(names, params, memory, self.copied, False)):
                 return passed(memory)
 
@@ -267,12 +264,12 @@ class LaneBlock:
                 return passed(recorder.memory)
 
         if self.strategy == 'loop' or count == 1 or in_turn or self._vmap_defeats_autocast(x):
-            slices = [
-                {n: {k: v[i] for k, v in p.items()} for n, p in params.items()}
-                for i in range(count)
-            ]
-            lanes = [one_lane(p) for p in slices]
+            slices = {n: lane_slices(layer, tasks) for n, layer in self.task_layers.items()}
+            lanes = [one_lane({n: p[i] for n, p in slices.items()}) for i in range(count)]
             return out, lanes if in_turn else torch.stack(lanes)
+        layers = self.task_layers.items()
+        constants = {n: layer.adapter.lane_constants(layer) for n, layer in layers}
+        params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks) for n, layer in layers}
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
         return out, mapped(params, recorder.memory)
 
@@ -395,6 +392,16 @@ def _arrange(behind: BehindAttention, x: Tensor, memory: dict[str, Remembered], 
     made = {t: behind.arrange(x, t) for t in start[1:] if t is not None}
     memory[name] = Remembered(start.output, *(made.get(t) for t in start[1:]))
     return True
+
+
+def lane_slices(layer: AdapterLayer, tasks: Sequence[int] | None = None) -> list[dict[str, Tensor]]:
+    """What each of the lanes ``tasks``, or of all, gets of its layer's adapter."""
+    adapter = layer.adapter
+    # rows taken one by one would each get their gradient in a stack of zeros
+    rows = {name: stacked.unbind() for name, stacked in adapter.lane_tensors(layer).items()}
+    constants = adapter.lane_constants(layer)
+    tasks = range(len(adapter.tasks)) if tasks is None else tasks
+    return [{**{name: row[i] for name, row in rows.items()}, **constants} for i in tasks]
 
 
 def select_tasks(

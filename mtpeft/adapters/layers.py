@@ -1,5 +1,6 @@
 """Layers that adopt a frozen layer's weight and pass streams through an adapter."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Adapter
 from mtpeft.adapters.formed_linear import best_form, formed_linear
 from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
+from mtpeft.adapters.linear_formed_again import Make, linear_formed_again
 from mtpeft.adapters.low_rank_add import low_rank_add
 
 _is_batched = torch._C._functorch.is_batchedtensor
@@ -62,6 +64,18 @@ class AdapterLayer:
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``W x`` (``+ b``) with this layer's geometry and another weight of its shape."""
         raise TypeError(f'{type(self).__name__} defines no product with another weight.')
+
+    #: :meth:`convolve_formed_again` is there
+    forms_again = False
+
+    def convolve_formed_again(
+        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`convolve` with a weight that is made, and made again in the backward pass.
+
+        See :func:`~mtpeft.adapters.linear_formed_again.linear_formed_again`.
+        """
+        raise TypeError(f'{type(self).__name__} defines no product with a weight formed again.')
 
     def adapted(
         self,
@@ -180,6 +194,14 @@ class AdapterLinear(AdapterLayer, nn.Linear):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
+
+    forms_again = True
+
+    def convolve_formed_again(
+        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Tensor:
+        x = _autocast(x)
+        return linear_formed_again(x, None if bias is None else bias.to(x.dtype), make, *sources)
 
 
 def _autocast(x: Tensor) -> Tensor:

@@ -88,6 +88,9 @@ class MergedShared(Adapter):
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         return self.kept.lane_tensors(layer)
 
+    def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
+        return self.kept.lane_constants(layer)
+
     def all_lanes(self, *args, **kwargs) -> Tensor:
         """See :meth:`~mtpeft.adapters.TADFormer.all_lanes`."""
         return self.kept.all_lanes(*args, **kwargs)

@@ -36,7 +36,8 @@ class SineAWB(FormedOnce, LoRA):
 
     The weights of all lanes are made at once, once a pass, and are kept between passes while
     nothing is trained (evaluation mode, no gradients). They are full matrices: see ``limit``. With
-    the layer's own kernel W0 is added to them, and a lane is one product.
+    the layer's own kernel W0 is added to them, and a lane is one product. In training a Linear
+    layer's are made when they are passed, and again in the backward pass: none is kept.
 
     Args:
         layer: The layer to adapt.
@@ -169,11 +170,12 @@ class SineAWB(FormedOnce, LoRA):
     def matrix(self) -> Tensor:
         """M before the sine, ``(1 or T, out, in[, k, k])``, without pruned components."""
         kind = BASE if self.base == 'shared' else 'task'
-        a, w, b = self.groups[kind].effective().values()
+        factors = self.groups[kind].effective().values()
+        return self._fused(*(f[None] if self.base == 'shared' else f for f in factors))
+
+    def _fused(self, a: Tensor, w: Tensor, b: Tensor) -> Tensor:
         # the fused matrix meets a large frequency: bfloat16 would be coarse
         with torch.autocast(a.device.type, enabled=False):
-            if self.base == 'shared':
-                a, w, b = a[None], w[None], b[None]
             if not self.kernel:
                 return (b * w[:, None]) @ a
             taps = a[..., None] * w.flatten(2)[:, :, None]
@@ -183,18 +185,34 @@ class SineAWB(FormedOnce, LoRA):
         """omega_t of the lanes ``(T,)``."""
         return self.clock.frequencies(self.tasks, self.site)
 
-    def kernels(self) -> Tensor:
-        """What each lane adds to the frozen layer, ``(T, out, in[, k, k])``."""
-        return modulate(self.matrix(), self.frequencies(), self.gain, self.sine, self.lowpass)
+    def kernels(self, weight: Tensor | None = None) -> Tensor:
+        """What each lane adds to the frozen layer, or to ``weight``, ``(T, out, in[, k, k])``."""
+        options = self.gain, self.sine, self.lowpass, weight
+        return modulate(self.matrix(), self.frequencies(), *options)
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
+        if self._formed_again(layer):
+            own = {} if self.base == 'shared' else self.groups['task'].effective()
+            return {**own, 'omega': self.frequencies()}
         sources = (*self._factors(), *self.clock.parameters(), layer.weight)
         ranks = tuple(self.ranks().values())
+        weight = layer.weight if self._own_kernel else None
+        return {'weight': self.formed(sources, lambda: self.kernels(weight), ranks)}
 
-        def make() -> Tensor:
-            return layer.weight + self.kernels() if self._own_kernel else self.kernels()
+    def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
+        if self._formed_again(layer) and self.base == 'shared':
+            return {'base': self.matrix()[0]}
+        return {}
 
-        return {'weight': self.formed(sources, make, ranks)}
+    def _formed_again(self, layer: nn.Module) -> bool:
+        """Is a lane's weight formed where it is passed, and again in the backward pass?"""
+        trains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        return trains and self._own_kernel and layer.forms_again
+
+    def _lane_weights(self, frozen: Tensor, omega: Tensor, *base: Tensor) -> Tensor:
+        """From one base of all lanes, or from the factors of each."""
+        m = base[0] if len(base) == 1 else self._fused(*base)
+        return modulate(m, omega, self.gain, self.sine, self.lowpass, frozen[0])
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is None:
@@ -227,6 +245,10 @@ class SineAWB(FormedOnce, LoRA):
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
+        if 'omega' in params:
+            base = [tensor for name, tensor in params.items() if name != 'omega']
+            sources = layer.weight, params['omega'], *base
+            return layer.convolve_formed_again(x, self._lane_weights, sources, layer.bias)
         if self._own_kernel:
             return layer.convolve(x, params['weight'], layer.bias)
         return layer.frozen(x) + self._convolve(layer, x, params['weight'])

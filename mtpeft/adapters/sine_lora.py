@@ -1,6 +1,6 @@
 """Sine-LoRA: the sine of a low-rank product (arXiv 2403.19243)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ class SineLoRA(FormedOnce, LoRA):
     :class:`~mtpeft.adapters.lora.LoRA`, B starts at 0, so the start is the pretrained layer. The
     number of parameters is LoRA's. The weights are full matrices ``(out, in[, k, k])``, made once a
     pass for the shared path and for all lanes together, and kept between passes while nothing is
-    trained (evaluation mode, no gradients).
+    trained (evaluation mode, no gradients). In training those of a Linear layer's lanes are made
+    when they are passed, and again in the backward pass: none is kept.
 
     Args:
         layer: The layer to adapt, Linear or Conv2d.
@@ -69,15 +70,18 @@ class SineLoRA(FormedOnce, LoRA):
 
     # -- weights -------------------------------------------------------------------------------
 
-    def _kernels(self, kind: str) -> Tensor:
+    def _kernels(self, kind: str, weight: Tensor | None = None) -> Tensor:
         a, b = self.groups[kind].effective().values()
         if kind == SHARED:
             a, b = a[None], b[None]
+        return self._modulated(a, b, weight)
+
+    def _modulated(self, a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
         # the product meets a large frequency: bfloat16 would be coarse
         with torch.autocast(a.device.type, enabled=False):
             product = (b @ a.flatten(2)).unflatten(2, a.shape[2:])
             omega = product.new_full((len(product),), self.omega)
-        return modulate(product, omega, self.gain, lowpass=False)
+        return modulate(product, omega, self.gain, lowpass=False, weight=weight)
 
     def shared_kernel(self) -> Tensor:
         """What the shared path adds to the frozen weight, ``(out, in[, k, k])``."""
@@ -88,20 +92,22 @@ class SineLoRA(FormedOnce, LoRA):
         return self._kernels('task')
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
+        # in training a lane's weight is formed where it is passed, and again in the backward pass
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling() and layer.forms_again:
+            return super().lane_tensors(layer)
         whole = not self.lane_reads_shared_input
-        return {'weight': self._formed_of('task', self.task_kernels, layer if whole else None)}
+        return {'weight': self._formed_of('task', layer if whole else None)}
 
-    def _formed_of(
-        self, kind: str, kernels: Callable[[], Tensor], layer: nn.Module | None = None
-    ) -> Tensor:
+    def _formed_of(self, kind: str, layer: nn.Module | None = None) -> Tensor:
         """What is added to the frozen weight, or, with ``layer``, the whole weight."""
         group = self.groups[kind]
-        sources = [*group.parameters.values(), *([] if layer is None else [layer.weight])]
+        weight = [] if layer is None else [layer.weight]
 
         def make() -> Tensor:
-            return kernels() if layer is None else layer.weight + kernels()
+            kernels = self._kernels(kind, *weight)
+            return kernels[0] if kind == SHARED else kernels
 
-        return self.formed(sources, make, tuple(group.active), name=kind)
+        return self.formed([*group.parameters.values(), *weight], make, tuple(group.active), kind)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is not None:
@@ -118,7 +124,7 @@ class SineLoRA(FormedOnce, LoRA):
             return layer.weight + self.task_kernels()
 
     def stream_weight(self, layer: nn.Module) -> Tensor | None:
-        return None if self._drops else self._formed_of(SHARED, self.shared_kernel, layer)
+        return None if self._drops else self._formed_of(SHARED, layer)
 
     # -- streams -------------------------------------------------------------------------------
 
@@ -126,16 +132,23 @@ class SineLoRA(FormedOnce, LoRA):
         if not self._drops and not self.lane_reads_shared_input:
             return layer.convolve(x, self.stream_weight(layer), layer.bias), None
         frozen = layer.frozen(x)
-        kernel = self._formed_of(SHARED, self.shared_kernel)
+        kernel = self._formed_of(SHARED)
         out = frozen + layer.convolve(self.dropout(x), kernel)
         return out, frozen if self.lane_reads_shared_input else None
 
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
-        if memory is None:
-            return layer.convolve(x, params['weight'], layer.bias)
-        return memory + layer.convolve(x, params['weight'])
+        bias = layer.bias if memory is None else None
+        if 'weight' in params:
+            out = layer.convolve(x, params['weight'], bias)
+        else:
+            sources = [params['task_A'], params['task_B'], *([layer.weight] * (memory is None))]
+            out = layer.convolve_formed_again(x, self._lane_weights, sources, bias)
+        return out if memory is None else memory + out
+
+    def _lane_weights(self, a: Tensor, b: Tensor, *frozen: Tensor) -> Tensor:
+        return self._modulated(a, b, *(weight[0] for weight in frozen))
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, omega={self.omega:g}, gain={self.gain:.3g}'

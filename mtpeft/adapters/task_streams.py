@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mtpeft.adapters.lanes import LaneBlock
+from mtpeft.adapters.lanes import LaneBlock, lane_slices
 from mtpeft.adapters.layers import AdapterLayer
 
 TASK_STRATEGIES = ('fold', 'loop')
@@ -51,8 +51,7 @@ class TaskStreamBlock(LaneBlock):
         return torch.cat(out)
 
     def _slices(self, layer: AdapterLayer) -> list[dict[str, Tensor]]:
-        stacked = layer.adapter.lane_tensors(layer)
-        return [{k: v[i] for k, v in stacked.items()} for i in range(len(self.tasks))]
+        return lane_slices(layer, range(len(self.tasks)))
 
     def copies(self, tasks: Sequence[int] | None = None) -> int:
         return 1

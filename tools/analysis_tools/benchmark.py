@@ -15,6 +15,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from mtpeft.registry import MODELS
+from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.benchmark import (
     CLOCKS,
     SWEEPS,
@@ -86,6 +87,8 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
     device, size = torch.device(args.device), tuple(args.size)
+    if device.type == 'cpu':
+        keep_freed_memory()  # as tools/train.py does
     result = dict(
         config=args.config, device=str(device), batch_size=args.batch_size, size=size,
         threads=torch.get_num_threads(), compile=args.compile,

@@ -25,6 +25,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mtpeft.registry import MODELS
+from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.benchmark import (
     CLOCKS,
     PROMPT_FREE,
@@ -247,6 +248,8 @@ def main() -> None:
         print_memory(args)
         return
     device = torch.device(args.device)
+    if device.type == 'cpu':
+        keep_freed_memory()  # as tools/train.py does
     result = dict(
         torch=torch.__version__, timm=timm.__version__, device=_name(device),
         threads=torch.get_num_threads(), batch_size=args.batch_size, rounds=args.rounds,

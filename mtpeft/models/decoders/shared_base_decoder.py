@@ -116,7 +116,8 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
             tasks: Names of the tasks that are wanted, all by default.
         """
         streams = by_task(features, requested_tasks(tasks, self.tasks))
-        kernels = self.formed((self.base, *self.clock.parameters()), self.kernels)
+        # one row at a time would get its gradient in a stack of zeros each
+        kernels = self.formed((self.base, *self.clock.parameters()), self.kernels).unbind()
         logits = {}
         for name, levels in streams.items():
             kernel = kernels[self.tasks.index(name)]
