@@ -9,28 +9,48 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mtpeft.registry import MODELS
-from mtpeft.utils.benchmark import inference, multiply_adds
+from mtpeft.utils.benchmark import inference, multiply_adds, random_batch, training_step
 from mtpeft.utils.benchmark.variants import merge, with_copies
 
 TOOL = 'tools/benchmark/further_task.py'
 
 
-@pytest.mark.usefixtures('structure_only')
-def test_as_many_multiply_adds_as_one_more_task():
+@pytest.fixture
+def cfg(structure_only):
     cfg = Config.fromfile(ROOT / 'configs/mtlora/mtlora-r64_swin-t_pascal.py')
     init_default_scope(cfg.default_scope)
+    return cfg
+
+
+def alone(train):
+    module = runpy.run_path(str(ROOT / TOOL))
+    steps = module['further_task'](2, 224, train).values()
+    return sum(multiply_adds(module['with_gradients'](s) if train else s) for s in steps)
+
+
+def test_as_many_multiply_adds_as_one_more_task(cfg):
     counts = []
     for tasks in (1, 2):
         model = merge(MODELS.build(with_copies(cfg, tasks).model).eval())
         call = inference(model, torch.zeros(2, 3, 224, 224))
         call()  # forms what is kept
         counts.append(multiply_adds(call))
-    steps = runpy.run_path(str(ROOT / TOOL))['further_task'](2, 224)
-    alone = sum(multiply_adds(step) for step in steps.values())
-    assert alone == pytest.approx(counts[1] - counts[0], rel=0.02)
+    assert alone(False) == pytest.approx(counts[1] - counts[0], rel=0.02)
 
 
-def test_the_table(capsys):
-    call_tool(TOOL, '--size', 64, '--rounds', 1, '--batch-size', 1)
+def test_a_step_of_the_model_has_all_of_them_and_few_more(cfg):
+    counts = []
+    for tasks in (1, 2):
+        model = MODELS.build(with_copies(cfg, tasks).model)
+        samples = random_batch(model.tasks, 2, (224, 224))['data_samples']
+        step = training_step(model, torch.randn(2, 3, 224, 224), samples, dict(type='AdamW'))
+        step.prepare()
+        counts.append(multiply_adds(step))
+    assert 0.8 < alone(True) / (counts[1] - counts[0]) <= 1
+
+
+@pytest.mark.parametrize('options', [(), ('--step',)], ids=str)
+def test_the_table(capsys, options):
+    call_tool(TOOL, '--size', 64, '--rounds', 1, '--batch-size', 1, *options)
     table = capsys.readouterr().out.splitlines()
     assert table[0].startswith('operators of one task') and table[-1].startswith('all')
