@@ -32,11 +32,13 @@ class AdapterLayer:
             block runs), ``None`` for a plain pass of the shared stream.
         output_stays: Nobody changes this layer's output in place, so it may be kept for the
             backward pass. A backbone whose family is known says so; alone, a layer is careful.
+        forms_again: The layer has :meth:`convolve_formed_again`.
     """
 
     adapter: Adapter
     stream: Any = None
     output_stays = False
+    forms_again = False
 
     @classmethod
     def adopt(cls, layer: nn.Module) -> 'AdapterLayer':
@@ -64,9 +66,6 @@ class AdapterLayer:
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``W x`` (``+ b``) with this layer's geometry and another weight of its shape."""
         raise TypeError(f'{type(self).__name__} defines no product with another weight.')
-
-    #: :meth:`convolve_formed_again` is there
-    forms_again = False
 
     def convolve_formed_again(
         self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
@@ -164,6 +163,8 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         torch.Size([3, 4])
     """
 
+    forms_again = True
+
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
 
@@ -194,8 +195,6 @@ class AdapterLinear(AdapterLayer, nn.Linear):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
-
-    forms_again = True
 
     def convolve_formed_again(
         self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None

@@ -87,7 +87,8 @@ class _LinearFormedAgain(torch.autograd.Function):
                     d_own = torch.autograd.grad(weight, [own[i] for i in wanted], d_weight)
                     for i, d_one in zip(wanted, d_own, strict=True):
                         if found[i] and len(sources[i]) == 1:  # the same for all lanes
-                            found[i][0].add_(d_one)
+                            # (not in place: the gradients of two sources can be one tensor)
+                            found[i] = [found[i][0] + d_one]
                         else:
                             found[i].append(d_one)
             d_bias = grad.flatten(0, -2).sum(0) if need_bias else None

@@ -73,6 +73,15 @@ def test_lanes_under_vmap_equal_lanes_one_by_one(mapped):
     )
 
 
+def test_gradients_of_two_sources_that_are_one_tensor_are_summed_each():
+    x, a, b = double(LANES, 4, 5), double(6, 5), double(6, 5)
+    out = torch.vmap(lambda x: linear_formed_again(x, None, torch.add, a, b))(x)
+    upstream = torch.randn_like(out)
+    expected = torch.einsum('lno,lni->oi', upstream, x)
+    for gradient in torch.autograd.grad(out, [a, b], upstream):
+        torch.testing.assert_close(gradient, expected)
+
+
 def test_lanes_at_once_equal_lanes_in_turn(monkeypatch):
     """What other devices than a CPU do."""
     x, a, b, weight = double(LANES, 4, 5), double(LANES, 2, 5), double(LANES, 6, 2), double(6, 5)

@@ -20,9 +20,9 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 kept = {kept}
-for _ in range(16):
+for _ in range(10):
     faults()
-print(kept, *(faults() for _ in range(8)))
+print(kept, *(faults() for _ in range(4)))
 """
 needs_glibc = pytest.mark.skipif(
     'LD_PRELOAD' in os.environ or not _glibc(),
