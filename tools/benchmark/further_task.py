@@ -45,15 +45,21 @@ def main() -> None:
     print(table(['operators of one task', 'ms (median)', 'G multiply-adds'], rows))
 
 
-def with_gradients(step: Callable[[], Tensor | Sequence[Tensor]]) -> Callable[[], None]:
-    """The step, then its backward pass."""
-    outputs = step()
-    upstream = [torch.randn_like(out) for out in _as_list(outputs)]
+def with_gradients(step: Callable[[], Tensor | Sequence[Tensor]]) -> Callable[[], object]:
+    """The step, then the gradients of all that it reads and that has one."""
+    outputs = _as_list(step())
+    upstream, leaves = [torch.randn_like(out) for out in outputs], _leaves(outputs)
+    return lambda: torch.autograd.grad(_as_list(step()), leaves, upstream)
 
-    def call() -> None:
-        torch.autograd.backward(_as_list(step()), upstream)
 
-    return call
+def _leaves(outputs: Sequence[Tensor]) -> list[Tensor]:
+    nodes, seen = [out.grad_fn for out in outputs], {}
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen[node] = getattr(node, 'variable', None)
+            nodes += [before for before, _ in node.next_functions]
+    return [leaf for leaf in seen.values() if leaf is not None]
 
 
 def further_task(batch: int, size: int, train: bool = False) -> dict:
