@@ -229,6 +229,16 @@ class Adapter(nn.Module):
         """What :meth:`lane` gets besides, made once a pass and the same for every lane."""
         return {}
 
+    def lane_slices(
+        self, layer: nn.Module, tasks: Sequence[int] | None = None
+    ) -> list[dict[str, Tensor]]:
+        """What :meth:`lane` gets for each of the lanes ``tasks``, by position; all by default."""
+        # rows taken one by one would each get their gradient in a stack of zeros
+        rows = {name: stacked.unbind() for name, stacked in self.lane_tensors(layer).items()}
+        constants = self.lane_constants(layer)
+        tasks = range(len(self.tasks)) if tasks is None else tasks
+        return [{**{name: row[i] for name, row in rows.items()}, **constants} for i in tasks]
+
     def task_index(self, task: str) -> int:
         """Position of ``task`` on the task axis."""
         return self.tasks.index(task)

@@ -145,7 +145,7 @@ class _FoldedPass:
         if not adapter.tasks:
             return adapter(layer, x)
         shared, *lanes = x.chunk(1 + len(self.tasks))
-        params = lane_slices(layer, self.tasks)
+        params = adapter.lane_slices(layer, self.tasks)
         if adapter.shared_reads_lanes:
             memory = layer.frozen(shared)
         else:
@@ -263,11 +263,11 @@ class LaneBlock:
             with self._streaming(stream), self._marking(stream):
                 return passed(recorder.memory)
 
+        layers = self.task_layers.items()
         if self.strategy == 'loop' or count == 1 or in_turn or self._vmap_defeats_autocast(x):
-            slices = {n: lane_slices(layer, tasks) for n, layer in self.task_layers.items()}
+            slices = {n: layer.adapter.lane_slices(layer, tasks) for n, layer in layers}
             lanes = [one_lane({n: p[i] for n, p in slices.items()}) for i in range(count)]
             return out, lanes if in_turn else torch.stack(lanes)
-        layers = self.task_layers.items()
         constants = {n: layer.adapter.lane_constants(layer) for n, layer in layers}
         params = {n: select_tasks(layer.adapter.lane_tensors(layer), tasks) for n, layer in layers}
         mapped = torch.vmap(lane, in_dims=(0, None), randomness='different')
@@ -392,16 +392,6 @@ def _arrange(behind: BehindAttention, x: Tensor, memory: dict[str, Remembered], 
     made = {t: behind.arrange(x, t) for t in start[1:] if t is not None}
     memory[name] = Remembered(start.output, *(made.get(t) for t in start[1:]))
     return True
-
-
-def lane_slices(layer: AdapterLayer, tasks: Sequence[int] | None = None) -> list[dict[str, Tensor]]:
-    """What each of the lanes ``tasks``, or of all, gets of its layer's adapter."""
-    adapter = layer.adapter
-    # rows taken one by one would each get their gradient in a stack of zeros
-    rows = {name: stacked.unbind() for name, stacked in adapter.lane_tensors(layer).items()}
-    constants = adapter.lane_constants(layer)
-    tasks = range(len(adapter.tasks)) if tasks is None else tasks
-    return [{**{name: row[i] for name, row in rows.items()}, **constants} for i in tasks]
 
 
 def select_tasks(

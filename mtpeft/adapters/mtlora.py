@@ -89,14 +89,9 @@ class MTLoRA(LoRA):
             out, _ = super().shared_and_memory(layer, x)
             return out, out
         # Outside a lane block no task has a stream of its own: every lane sees x.
-        slices = [{k: v[i] for k, v in self.lane_tensors(layer).items()} for i in self._indices]
         frozen = layer.frozen(x)
-        lanes = [self.lane(layer, x, params, frozen) for params in slices]
+        lanes = [self.lane(layer, x, params, frozen) for params in self.lane_slices(layer)]
         return self.shared_from_lanes(layer, x, lanes), frozen
-
-    @property
-    def _indices(self) -> range:
-        return range(len(self.tasks))
 
     def shared_from_lanes(self, layer: nn.Module, x: Tensor, lanes: list[Tensor]) -> Tensor:
         return layer.frozen(x) + self.norm(torch.stack(lanes).sum(0))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mtpeft.adapters.lanes import LaneBlock, lane_slices
+from mtpeft.adapters.lanes import LaneBlock
 from mtpeft.adapters.layers import AdapterLayer
 
 TASK_STRATEGIES = ('fold', 'loop')
@@ -40,7 +40,7 @@ class TaskStreamBlock(LaneBlock):
 
     def __call__(self, x: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
         tasks = range(len(self.tasks)) if tasks is None else tasks
-        params = {layer: self._slices(layer) for layer in self.task_layers.values()}
+        params = {m: m.adapter.lane_slices(m) for m in self.task_layers.values()}
         if self.strategy == 'fold':
             with self._streaming(_TaskPass(params, tasks)):
                 return self.run(self.block, x)
@@ -49,9 +49,6 @@ class TaskStreamBlock(LaneBlock):
             with self._streaming(_TaskPass(params, [index])):
                 out.append(self.run(self.block, x_t))
         return torch.cat(out)
-
-    def _slices(self, layer: AdapterLayer) -> list[dict[str, Tensor]]:
-        return lane_slices(layer, range(len(self.tasks)))
 
     def copies(self, tasks: Sequence[int] | None = None) -> int:
         return 1

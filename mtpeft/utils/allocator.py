@@ -21,13 +21,10 @@ def keep_freed_memory() -> bool:
 
     Returns:
         Whether it is in effect.
-
-    Example:
-        >>> keep_freed_memory() in (True, False)
-        True
     """
-    chosen = [name for name in os.environ if name.startswith('MALLOC_')]
-    if chosen or 'GLIBC_TUNABLES' in os.environ or 'LD_PRELOAD' in os.environ or not _glibc():
+    names = ('GLIBC_TUNABLES', 'LD_PRELOAD')
+    chosen = [n for n, value in os.environ.items() if value and n.startswith(('MALLOC_', *names))]
+    if chosen or not _glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return mallopt(_M_MMAP_MAX, 0) == 1 and mallopt(_M_TRIM_THRESHOLD, _NEVER) == 1
