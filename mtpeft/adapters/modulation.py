@@ -26,7 +26,7 @@ def modulate(
 
     with G a Gaussian low-pass over the (out, in) plane, for each tap of a kernel. In float32 at
     least, also under autocast: the sine of a large angle has no use for bfloat16. On a CPU it is
-    made tile by tile (:class:`~mtpeft.adapters.tiled_modulation.TiledModulation`).
+    made tile by tile (:func:`~mtpeft.adapters.tiled_modulation.tiled_modulation`).
 
     Args:
         base: M ``(1, out, in, ...)``, one for all tasks, or ``(T, out, in, ...)``.

@@ -125,7 +125,8 @@ class _TiledModulation(torch.autograd.Function):
         base, omega = ctx.saved_tensors
         gain, sine, lowpass = ctx.options
         need_base, need_omega, need_weight = ctx.needs_input_grad[:3]
-        d_base, d_omega = torch.empty_like(base), torch.zeros_like(omega)
+        # (contiguous, whatever the base is: it is written through views)
+        d_base, d_omega = base.new_empty(base.shape), torch.zeros_like(omega)
         matrices, totals, upstream = base.flatten(2), d_base.flatten(2), grad.flatten(2)
         frequencies = omega.tolist()
         for rows, columns in _tiles(base) if need_base or need_omega else ():

@@ -49,11 +49,20 @@ def test_gradients_that_are_not_wanted_are_none(trained):
     assert [t.grad is not None for t in tensors] == [i == trained for i in range(3)]
 
 
-def test_strided_tensors_are_read_as_they_are():
-    base, weight = torch.randn(1, 6, 5).mT, torch.randn(6, 5).T
-    omega = torch.tensor([2.0, 3.0])
+@pytest.mark.parametrize('order', [(0, 2, 1, 3, 4), (0, 1, 4, 2, 3), (0, 4, 3, 2, 1)], ids=str)
+def test_strided_tensors_are_read_as_they_are(order):
+    """Channels last among them."""
+    base = torch.randn(1, 6, 5, 3, 2, dtype=torch.float64).permute(order).requires_grad_()
+    weight = torch.randn(base.shape[1:][::-1], dtype=torch.float64).permute(3, 2, 1, 0)
+    omega = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
     expected = formula(base, omega, weight, 0.3, True, True)
-    torch.testing.assert_close(tiled(base, omega, weight, 0.3), expected)
+    found = tiled(base, omega, weight, 0.3)
+    torch.testing.assert_close(found, expected)
+    upstream, inputs = torch.randn_like(expected), [base, omega]
+    torch.testing.assert_close(
+        torch.autograd.grad(found, inputs, upstream),
+        torch.autograd.grad(expected, inputs, upstream),
+    )
 
 
 def test_no_matrix_is_kept_for_the_backward_pass():
