@@ -12,7 +12,13 @@ from mtpeft.adapters.hyperformer import HyperFormer
 from mtpeft.adapters.hypernetwork import HyperNetwork
 from mtpeft.adapters.inject import adapt_layer, inject
 from mtpeft.adapters.lanes import LaneBlock
-from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
+from mtpeft.adapters.layers import (
+    AdapterConv2d,
+    AdapterConv2dSame,
+    AdapterLayer,
+    AdapterLinear,
+    AdapterModule,
+)
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
 from mtpeft.adapters.polyhistor import Polyhistor
@@ -24,7 +30,7 @@ from mtpeft.adapters.vl_adapter import VLAdapter
 
 __all__ = [
     'AdaLoRA', 'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK', 'DoRA', 'HyperFormer',
+    'AdapterModule', 'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK', 'DoRA', 'HyperFormer',
     'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
     'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'TADFormer', 'VLAdapter', 'adapt_layer',
     'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',

@@ -66,6 +66,8 @@ class Adapter(nn.Module):
 
     #: :meth:`prepare` was called for the pass that is made now
     prepared = False
+    #: can stand beside a module with layers inside, such as an MLP or a block, for its lanes
+    beside_modules = False
     #: a Linear layer's lanes convolve, so they have to know the map that its tokens are of
     needs_map = False
     #: the option with which lanes need no map
@@ -317,6 +319,31 @@ def check_rank(rank: Any, layer: nn.Module, what: str = 'rank') -> int:
 
 
 def matrix_shape(layer: nn.Module) -> tuple[int, int]:
-    """``(out, in)`` of the weight as a matrix; a convolution's kernel counts into ``in``."""
-    weight = layer.weight
-    return weight.shape[0], weight[0].numel()
+    """``(out, in)`` of the weight as a matrix; a convolution's kernel counts into ``in``.
+
+    Of a module with layers inside, the widths ``(out, in)`` of its last and of its first layer.
+    """
+    if isinstance(layer, (nn.Linear, nn.Conv2d)):
+        return layer.weight.shape[0], layer.weight[0].numel()
+    inside = layers_inside(layer)
+    if not inside:
+        raise ValueError(
+            f'expected a Linear layer, a Conv2d or a module with some inside, got '
+            f'{type(layer).__name__}'
+        )
+    first, last = inside[0], inside[-1]
+    width = first.in_features if isinstance(first, nn.Linear) else first.in_channels
+    return last.weight.shape[0], width
+
+
+def layers_inside(module: nn.Module) -> list[nn.Module]:
+    """Linear layers and convolutions that a map passes in a module, in their order.
+
+    Without those of adapters, and of the network that makes Swin V2's position bias.
+    """
+    aside = '.adapter.', '.cpb_mlp.'
+    return [
+        m
+        for name, m in module.named_modules()
+        if name and isinstance(m, (nn.Linear, nn.Conv2d)) and not any(a in f'.{name}.' for a in aside)
+    ]

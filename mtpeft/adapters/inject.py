@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from mtpeft.adapters.layers import AdapterLayer, adapter_class
+from mtpeft.adapters.layers import AdapterLayer, AdapterModule, adapter_class
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 
@@ -20,17 +20,27 @@ def adapt_layer(layer: nn.Module, cfg: Mapping, tasks: Sequence[str] = ()) -> Ad
         TypeError: the layer cannot be adapted.
         ValueError: an option of the adapter does not fit the layer.
     """
-    host = adapter_class(layer)
     if isinstance(layer, AdapterLayer):
         raise TypeError(f'it is adapted already ({type(layer.adapter).__name__})')
-    if host is None:
+    host = adapter_class(layer)
+    # (a Sequential would call the adapter as one of its own)
+    single = isinstance(layer, (nn.Conv2d, nn.Sequential))
+    beside = host is None and stands_beside(cfg) and not single
+    if host is None and not beside:
         grouped = isinstance(layer, nn.Conv2d) and layer.groups > 1
         why = f'a convolution with {layer.groups} groups' if grouped else f'{type(layer).__name__}'
         raise TypeError(f'expected a Linear layer or a Conv2d with groups=1, got {why}')
     adapter = ADAPTERS.build({**cfg, 'layer': layer, 'tasks': tuple(tasks)})
-    new = host.adopt(layer)
+    new = AdapterModule.of(layer) if beside else host.adopt(layer)
     new.adapter = adapter.train(layer.training)
     return new
+
+
+def stands_beside(cfg: Mapping) -> bool:
+    """Can the adapter of ``cfg`` stand beside a module with layers inside?"""
+    kind = cfg.get('type')
+    kind = ADAPTERS.get(kind) if isinstance(kind, str) else kind
+    return getattr(kind, 'beside_modules', False)
 
 
 def match_targets(
@@ -95,8 +105,10 @@ def inject(
         }
         lanes = plugin.get('lanes', 'shared')
         for name in _resolve(modules, plugin, roles or {}):
-            in_lane = any(name.startswith(f'{block}.') for block in lane_blocks)
+            in_lane = any(f'{name}.'.startswith(f'{block}.') for block in lane_blocks)
             own = tasks if lanes == 'task' and in_lane else ()
+            if not own and _stands_beside(modules[name], plugin):
+                continue  # beside a module there are lanes and nothing for the shared stream
             try:
                 new = adapt_layer(modules[name], _at(modules[name], name, plugin, blocks), own)
             except (TypeError, ValueError) as error:
@@ -106,7 +118,21 @@ def inject(
             parent, _, attribute = name.rpartition('.')
             setattr(network.get_submodule(parent), attribute, new)
             adapted.append(name)
+    _check_nesting(network, adapted)
     return adapted
+
+
+def _check_nesting(network: nn.Module, adapted: Sequence[str]) -> None:
+    """Raise ValueError where a layer with lanes lies in a module with lanes."""
+    own = {name: layer for name in adapted if (layer := network.get_submodule(name)).adapter.tasks}
+    for name, layer in own.items():
+        inside = [n for n in own if n.startswith(f'{name}.')]
+        if isinstance(layer, AdapterModule) and inside:
+            raise ValueError(
+                f"'{name}' has lanes of its own ({type(layer.adapter).__name__}), and so has "
+                f"'{inside[0]}' inside it. Give one of the two lanes: lanes='shared' for the layers "
+                'inside, or another target.'
+            )
 
 
 def _check_plugin(plugin: Mapping, tasks: Sequence[str]) -> None:
@@ -135,6 +161,12 @@ def _at(layer: nn.Module, name: str, plugin: Mapping, blocks: Sequence[str]) -> 
     return {**cfg, 'site': cfg['common'].add_site(layer, name, block)}
 
 
+def _stands_beside(module: nn.Module, plugin: Mapping) -> bool:
+    """Is what the plugin means no layer, but a module that its adapter can stand beside?"""
+    layer = isinstance(module, nn.Conv2d) or adapter_class(module) is not None
+    return not layer and stands_beside(plugin['cfg'])
+
+
 def _below(name: str, prefixes: Sequence[str] | None) -> bool:
     return prefixes is None or any(name.startswith(f'{p}.') or name == p for p in prefixes)
 
@@ -160,4 +192,10 @@ def _resolve(modules: Mapping[str, nn.Module], plugin: Mapping, roles: Mapping) 
     wanted = {name: None for names in found.values() for name in names if name not in left_out}
     if not wanted:
         raise ValueError(f'exclude={plugin["exclude"]} leaves none of the targets {targets}.')
+    beside = [name for name in wanted if _stands_beside(modules[name], plugin)]
+    if beside and plugin.get('lanes') != 'task':
+        raise ValueError(
+            f"'{beside[0]}' is no layer: beside it there can be task lanes only. Set "
+            "lanes='task', or target layers."
+        )
     return list(wanted)

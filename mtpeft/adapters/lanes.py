@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, Remembered
 from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
-from mtpeft.adapters.layers import AdapterLayer
+from mtpeft.adapters.layers import AdapterLayer, AdapterModule
 
 LANE_STRATEGIES = ('vmap', 'fold', 'loop')
 _is_batched = torch._C._functorch.is_batchedtensor
@@ -146,6 +146,12 @@ class _FoldedPass:
             return adapter(layer, x)
         shared, *lanes = x.chunk(1 + len(self.tasks))
         params = adapter.lane_slices(layer, self.tasks)
+        if isinstance(layer, AdapterModule):
+            # what is inside sees all streams, as everywhere in a folded pass
+            out, *passed = layer.frozen(x).chunk(1 + len(self.tasks))
+            self.diverged = True
+            own = zip(lanes, params, passed, strict=True)
+            return torch.cat([out, *(adapter.lane(layer, *values) for values in own)])
         if adapter.shared_reads_lanes:
             memory = layer.frozen(shared)
         else:

@@ -1,6 +1,7 @@
 """Layers that adopt a frozen layer's weight and pass streams through an adapter."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -169,7 +170,7 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         return F.linear(F.linear(x, a), b)
 
     def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        x = _autocast(x)
+        x = autocast(x)
         if x.ndim < 2 or x.dtype != frozen.dtype:
             return super()._added(frozen, x, a, b, scale)
         return low_rank_add(frozen, x, a, b, scale)
@@ -199,11 +200,11 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def convolve_formed_again(
         self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
-        x = _autocast(x)
+        x = autocast(x)
         return linear_formed_again(x, None if bias is None else bias.to(x.dtype), make, *sources)
 
 
-def _autocast(x: Tensor) -> Tensor:
+def autocast(x: Tensor) -> Tensor:
     """``x`` in the type that autocast would take it to."""
     device = x.device.type
     if torch.is_autocast_enabled(device) and x.dtype in (torch.float32, *_HALVES):
@@ -233,6 +234,54 @@ class AdapterConv2dSame(AdapterLayer, Conv2dSame):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         x = pad_same(x, weight.shape[-2:], self.stride, self.dilation)
         return F.conv2d(x, weight, bias, self.stride, 0, self.dilation)
+
+
+class AdapterModule(AdapterLayer):
+    """Mixin: any module, such as an MLP or a whole block, with an adapter beside it.
+
+    .. math:: y_t = f(x_t) + \\Delta_t(x_t)
+
+    What is adapted is the whole module, so there is no weight of its own: an adapter reads the
+    widths with :func:`mtpeft.adapters.base.matrix_shape`.
+
+    Attributes:
+        channels_last: Maps ``(B, H, W, C)`` instead of ``(B, C, H, W)`` pass it.
+    """
+
+    channels_last = True
+    #: what the module takes besides its input, in the current pass
+    _rest: tuple[tuple, dict] = ((), {})
+
+    def frozen(self, x: Tensor) -> Tensor:
+        """The module itself."""
+        args, options = self._rest
+        return super(AdapterLayer, self).forward(x, *args, **options)
+
+    def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
+        self._rest = args, options
+        try:
+            return super().forward(x)
+        finally:
+            self._rest = (), {}
+
+    @classmethod
+    def of(cls, module: nn.Module) -> 'AdapterModule':
+        """``module`` with room for an adapter; its class is one of both."""
+        return _module_class(type(module)).adopt(module)
+
+    def __reduce__(self) -> tuple:
+        plain = type(self).__bases__[1]
+        return _new_adapter_module, (plain,), self.__dict__
+
+
+@cache
+def _module_class(plain: type[nn.Module]) -> type[AdapterModule]:
+    return type(f'Adapter{plain.__name__}', (AdapterModule, plain), {'__module__': __name__})
+
+
+def _new_adapter_module(plain: type[nn.Module]) -> AdapterModule:
+    kind = _module_class(plain)
+    return kind.__new__(kind)
 
 
 def adapter_class(layer: nn.Module) -> type[AdapterLayer] | None:

@@ -104,8 +104,8 @@ class LoRA(LowRankAdapter):
 
     def _shared_terms(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
         """A, B and the gain of each row that the shared stream uses in this pass."""
-        a, b = self.groups['shared'].effective().values()
-        return a, b, None
+        factors = self.groups['shared'].effective()
+        return factors['A'], factors['B'], None
 
     def stream_weight(self, layer: nn.Module) -> Tensor | None:
         if self._drops or 'shared' not in self.groups:

@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import NotMergeableError
+from mtpeft.adapters.base import NotMergeableError, matrix_shape
 from mtpeft.adapters.clock_net import ClockNet
+from mtpeft.adapters.layers import autocast
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.modulation import FormedOnce, modulate
-from mtpeft.adapters.ranks import BASE, all_components
+from mtpeft.adapters.ranks import BASE, SHARED, all_components
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 
 _BASES = ('shared', 'independent')
+_REUSES = ('A', 'B', 'both')
 _MEGABYTE = 2**20
 
 
@@ -25,14 +27,15 @@ class SineAWB(FormedOnce, LoRA):
 
     .. math:: M = B\,\mathrm{diag}(W)\,A, \qquad
               \tilde M_t = g\, G * \sin(\omega_t M), \qquad
-              y_t = W_0 x_t + b + \tilde M_t x_t
+              y_t = f(x_t) + \tilde M_t * x_t
 
-    The factors are fused first: a sine of a product is no product of sines, and only the sine of
-    the whole raises its rank. G is a Gaussian low-pass over the (out, in) plane, g a fixed gain,
-    omega_t the frequency of a :class:`~mtpeft.adapters.clock_net.ClockNet`. With a kernel, W is
-    ``(r, k, k)``, depthwise between A and B, and M ``(out, in, k, k)``. B starts at 0, so the start
-    is the pretrained layer. The shared stream passes a LoRA (``A``, ``B``), which the lanes do not
-    use.
+    f is what is adapted: a layer, or a whole module such as an MLP or a block. W
+    ``(r, k, k)`` is a convolution's kernel, depthwise between A and B, and M ``(out, in, k, k)``:
+    what the tasks add sees the neighbourhood of a pixel. The factors are fused first: a sine of a
+    product is no product of sines, and only the sine of the whole raises its rank. G is a Gaussian
+    low-pass over the (out, in) plane, g a fixed gain, omega_t the frequency of a
+    :class:`~mtpeft.adapters.clock_net.ClockNet`. B starts at 0, so the start is the pretrained
+    layer. The shared stream passes a layer with a LoRA (``A``, ``B``), and a module as it is.
 
     The weights of all lanes are made at once, once a pass, and are kept between passes while
     nothing is trained (evaluation mode, no gradients). They are full matrices: see ``limit``. With
@@ -40,16 +43,18 @@ class SineAWB(FormedOnce, LoRA):
     layer's are made when they are passed, and again in the backward pass: none is kept.
 
     Args:
-        layer: The layer to adapt.
+        layer: The layer, or the module with layers inside, to adapt.
         tasks: Names of the task lanes.
         rank: Rank of the shared stream's LoRA.
         task_rank: Rank r of the base. Default: ``rank``.
         scale: Of the shared stream's LoRA.
         dropout: On the input of the shared stream's LoRA.
-        kernel_size: ``None``: the layer's own (1 for Linear), so that a lane can be merged into
-            the layer's weight. An odd number: a convolution of that size beside the layer, on the
-            layer's map.
+        kernel_size: k, an odd number: a convolution of that size on the layer's map. ``None``: the
+            layer's own kernel (1 for Linear and for modules), so that a lane of a layer can be
+            merged into its weight.
         base: ``'shared'``: one base for all tasks; ``'independent'``: one a task.
+        reuse: Which factor of the layer's shared LoRA is the base's as well: ``'A'``, ``'B'``,
+            ``'both'``, or ``None``: the base has its own.
         sine: ``False``: :math:`g\, G * (\omega_t M)`.
         lowpass: ``False``: without G.
         gain: g. Default: 1 / sqrt(inputs of one output), as in Sine-LoRA.
@@ -64,8 +69,10 @@ class SineAWB(FormedOnce, LoRA):
     Example:
         >>> adapter = SineAWB(nn.Linear(8, 4), tasks=['semseg', 'depth'], rank=2)
         >>> adapter.kernels().shape
-        torch.Size([2, 4, 8])
+        torch.Size([2, 4, 8, 3, 3])
     """
+
+    beside_modules = True
 
     def __init__(
         self,
@@ -75,8 +82,9 @@ class SineAWB(FormedOnce, LoRA):
         task_rank: int | None = None,
         scale: float = 4.0,
         dropout: float = 0.0,
-        kernel_size: int | None = None,
+        kernel_size: int | None = 3,
         base: str = 'shared',
+        reuse: str | None = None,
         sine: bool = True,
         lowpass: bool = True,
         gain: float | None = None,
@@ -85,6 +93,8 @@ class SineAWB(FormedOnce, LoRA):
     ) -> None:
         if base not in _BASES:
             raise ValueError(f"base='{base}' is unknown. " + hint(str(base), _BASES))
+        self.beside = not isinstance(layer, (nn.Linear, nn.Conv2d))
+        self.reuse = _reuse(reuse, base, rank, task_rank, self.beside)
         self.kernel = _kernel(layer, kernel_size)
         self.base = base
         self.sine = sine
@@ -92,31 +102,66 @@ class SineAWB(FormedOnce, LoRA):
         self.prefix_tokens = 0  # tokens before the patches, which a kernel leaves alone
         self.map_size: tuple[int, int] | None = None
         self._conv = isinstance(layer, nn.Conv2d)
-        self._own_kernel = self.kernel == tuple(layer.weight.shape[2:])
+        self._own_kernel = not self.beside and self.kernel == tuple(layer.weight.shape[2:])
         super().__init__(layer, tasks, rank, task_rank, scale, dropout)
-        fan_in = layer.weight.shape[1] * math.prod(self.kernel)
+        self.widths = _widths(layer)
+        fan_in = self.widths[1] * math.prod(self.kernel)
         self.gain = fan_in**-0.5 if gain is None else gain
         if tasks:
-            self._check_size(layer, limit)
+            self._check_size(limit)
             self._set_clock(clock)
 
+    def _make_shared(self, layer: nn.Module) -> None:
+        if not self.beside:
+            super()._make_shared(layer)
+
     def _make_lanes(self, layer: nn.Module) -> None:
-        weight, rank = layer.weight, self.task_rank
+        (out, inner), rank = _widths(layer), self.task_rank
         independent = self.base == 'independent'
         if BASE in self.tasks:
             raise ValueError(f"a task cannot be called '{BASE}', as ranks of the base are")
         lead = (len(self.tasks),) if independent else ()
         prefix, kind = ('task', 'task') if independent else ('base', BASE)
-        shapes = dict(A=(rank, weight.shape[1]), W=(rank, *self.kernel), B=(weight.shape[0], rank))
-        names = [f'{prefix}_{factor}' for factor in shapes]
-        for name, shape in zip(names, shapes.values(), strict=True):
-            setattr(self, name, nn.Parameter(weight.new_empty(*lead, *shape)))
-        if independent:
-            self.task_parameters = {'sine_base': names}
+        like = next(layer.parameters())
+        shapes = dict(A=(rank, inner), W=(rank, *self.kernel), B=(out, rank))
+        reused = {'A', 'B'} if self.reuse == 'both' else {self.reuse}
+        self._names = {f: f if f in reused else f'{prefix}_{f}' for f in shapes}
+        own = [name for factor, name in self._names.items() if factor not in reused]
+        for factor, name in self._names.items():
+            if name in own:
+                setattr(self, name, nn.Parameter(like.new_empty(*lead, *shapes[factor])))
+        axes = dict(zip(self._names.values(), (0, 0, 1), strict=True))
+        if self.reuse:
+            self._join_shared(own, axes)
+        elif independent:
+            self.task_parameters = {'sine_base': own}
+            self.make_group(kind, axes, product=False)
         else:
-            self.base_parameters = {'sine_base': names}
-        # one masked or pruned factor takes a component out of M
-        self.make_group(kind, dict(zip(names, (0, 0, 1), strict=True)), product=False)
+            self.base_parameters = {'sine_base': own}
+            # one masked or pruned factor takes a component out of M
+            self.make_group(kind, axes, product=False)
+
+    def _join_shared(self, own: Sequence[str], axes: dict[str, int]) -> None:
+        """One group of components for the shared stream and the base, which have a factor alike.
+
+        That factor is the last: with its component masked, it is gone from both.
+        """
+        reused = [name for name in ('A', 'B') if name in axes]
+        axes = {**{name: axis for name, axis in dict(A=0, B=1).items() if name not in axes}, **axes}
+        last = reused[-1]
+        axes = {**{name: axis for name, axis in axes.items() if name != last}, last: axes[last]}
+        left = [name for name in ('A', 'B') if name not in reused]
+        self.shared_parameters = {'lora_shared': left} if left else {}
+        self.base_parameters = {'sine_base': list(own), 'lora_shared': reused}
+        self.make_group(SHARED, axes, product=False)
+
+    def without_shared(self) -> None:
+        if self.reuse:
+            raise ValueError(
+                f"reuse='{self.reuse}' ties the base to the shared stream's LoRA, and "
+                "streams='network' has none; use reuse=None"
+            )
+        super().without_shared()
 
     def reset_parameters(self) -> None:
         """A uniform in +-1/sqrt(in), B zero; W one, or uniform in +-1/k for a k x k kernel."""
@@ -124,7 +169,8 @@ class SineAWB(FormedOnce, LoRA):
         if not self.tasks:
             return
         a, w, b = self._factors()
-        nn.init.uniform_(a, -(a.shape[-1] ** -0.5), a.shape[-1] ** -0.5)
+        if self.reuse not in ('A', 'both'):
+            nn.init.uniform_(a, -(a.shape[-1] ** -0.5), a.shape[-1] ** -0.5)
         nn.init.zeros_(b)
         bound = math.prod(self.kernel) ** -0.5
         if math.prod(self.kernel) == 1:
@@ -133,11 +179,11 @@ class SineAWB(FormedOnce, LoRA):
             nn.init.uniform_(w, -bound, bound)
 
     def _factors(self) -> list[nn.Parameter]:
-        return list(self.groups[BASE if self.base == 'shared' else 'task'].parameters.values())
+        return [getattr(self, name) for name in self._names.values()]
 
-    def _check_size(self, layer: nn.Module, limit: float) -> None:
-        numbers = len(self.tasks) * layer.weight.shape[0] * layer.weight.shape[1]
-        size = numbers * math.prod(self.kernel) * layer.weight.element_size() / _MEGABYTE
+    def _check_size(self, limit: float) -> None:
+        numbers = len(self.tasks) * math.prod(self.widths) * math.prod(self.kernel)
+        size = numbers * self._factors()[0].element_size() / _MEGABYTE
         if size > limit:
             smaller = 'kernel_size=1, ' if self._grows else ''
             raise ValueError(
@@ -167,11 +213,25 @@ class SineAWB(FormedOnce, LoRA):
 
     # -- weights -------------------------------------------------------------------------------
 
+    @property
+    def _kind(self) -> str:
+        """The group that the base's components are in."""
+        return SHARED if self.reuse else BASE if self.base == 'shared' else 'task'
+
+    def _effective(self) -> list[Tensor]:
+        """A, W and B of the base as this pass uses them."""
+        factors = self.groups[self._kind].effective()
+        return [factors[name] for name in self._names.values()]
+
+    def factors(self, task: str | None = None) -> list[Tensor]:
+        if task is None:
+            both = self.group_of(None).stream_factors(SHARED)
+            return [both['A'], both['B']]
+        return super().factors(task)
+
     def matrix(self) -> Tensor:
         """M before the sine, ``(1 or T, out, in[, k, k])``, without pruned components."""
-        kind = BASE if self.base == 'shared' else 'task'
-        factors = self.groups[kind].effective().values()
-        return self._fused(*(f[None] if self.base == 'shared' else f for f in factors))
+        return self._fused(*(f[None] if self.base == 'shared' else f for f in self._effective()))
 
     def _fused(self, a: Tensor, w: Tensor, b: Tensor) -> Tensor:
         # the fused matrix meets a large frequency: bfloat16 would be coarse
@@ -192,11 +252,11 @@ class SineAWB(FormedOnce, LoRA):
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         if self._formed_again(layer):
-            own = {} if self.base == 'shared' else self.groups['task'].effective()
+            own = {} if self.base == 'shared' else dict(zip('awb', self._effective(), strict=True))
             return {**own, 'omega': self.frequencies()}
-        sources = (*self._factors(), *self.clock.parameters(), layer.weight)
-        ranks = tuple(self.ranks().values())
+        sources, ranks = (*self._factors(), *self.clock.parameters()), tuple(self.ranks().values())
         weight = layer.weight if self._own_kernel else None
+        sources = sources if weight is None else (*sources, weight)
         return {'weight': self.formed(sources, lambda: self.kernels(weight), ranks)}
 
     def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
@@ -215,15 +275,19 @@ class SineAWB(FormedOnce, LoRA):
         return modulate(m, omega, self.gain, self.sine, self.lowpass, frozen[0])
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
+        if self.beside:
+            raise NotMergeableError('What stands beside a module is in no weight of it.')
         if task is None:
             return super().delta_weight(layer)
         return self._mergeable_kernels(task)[self.task_index(task)]
 
     def task_weights(self, layer: nn.Module) -> Tensor:
-        # one pass makes the kernels of all lanes
-        return layer.weight + self._mergeable_kernels(self.tasks[0])
+        kernels = self._mergeable_kernels(self.tasks[0])  # one pass makes those of all lanes
+        return layer.weight + kernels
 
     def _mergeable_kernels(self, task: str) -> Tensor:
+        if self.beside:
+            raise NotMergeableError('What stands beside a module is in no weight of it.')
         if not self._own_kernel:
             raise NotMergeableError(
                 f"The lane of '{task}' convolves with a kernel of {self.kernel} beside a layer "
@@ -242,6 +306,21 @@ class SineAWB(FormedOnce, LoRA):
 
     # -- streams -------------------------------------------------------------------------------
 
+    @property
+    def memory_is_input(self) -> bool:
+        return self.beside
+
+    @property
+    def lane_reads_shared_output(self) -> bool:
+        return self.beside and bool(self.tasks)
+
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.beside:
+            return super().shared_and_memory(layer, x)
+        out = layer.frozen(x)
+        # a lane with the same input is this and what its task adds
+        return out, out if self.tasks else None
+
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
@@ -251,12 +330,26 @@ class SineAWB(FormedOnce, LoRA):
             return layer.convolve_formed_again(x, self._lane_weights, sources, layer.bias)
         if self._own_kernel:
             return layer.convolve(x, params['weight'], layer.bias)
-        return layer.frozen(x) + self._convolve(layer, x, params['weight'])
+        passed = layer.frozen(x) if memory is None else memory
+        change = self._convolve(layer, x, params['weight'], passed)
+        if passed.shape != change.shape:
+            raise ValueError(
+                f'{type(layer).__name__} changes the size of its map: expected '
+                f'{tuple(change.shape)}, got {tuple(passed.shape)}. Nothing can be added to it; '
+                'target layers inside.'
+            )
+        return passed + change
 
-    def _convolve(self, layer: nn.Module, x: Tensor, kernel: Tensor) -> Tensor:
-        padding = [k // 2 for k in self.kernel]
+    def _convolve(self, layer: nn.Module, x: Tensor, kernel: Tensor, like: Tensor) -> Tensor:
+        """``kernel`` over the map of ``x``, at the size of the map ``like``."""
+        x, padding = autocast(x), [k // 2 for k in self.kernel]
+        # under vmap a CPU's autocast does not know the convolution
+        kernel = kernel.to(x.dtype)
         if isinstance(layer, nn.Conv2d):
             return F.conv2d(x, kernel, stride=layer.stride, padding=padding)
+        if self.beside and x.ndim == 4 and not layer.channels_last:
+            stride = [-(-a // b) for a, b in zip(x.shape[2:], like.shape[2:], strict=True)]
+            return F.conv2d(x, kernel, stride=stride, padding=padding)
         grid = self._grid(x)
         patches = x if x.ndim == 4 else x[:, self.prefix_tokens :].unflatten(1, grid)
         out = F.conv2d(patches.movedim(-1, 1), kernel, padding=padding).movedim(1, -1)
@@ -281,9 +374,43 @@ class SineAWB(FormedOnce, LoRA):
         return super().extra_repr() + (options if self.tasks else '')
 
 
+def _widths(layer: nn.Module) -> tuple[int, int]:
+    """Channels out of a layer or module and into it."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.out_channels, layer.in_channels
+    return matrix_shape(layer)
+
+
+def _reuse(
+    reuse: str | None, base: str, rank: int, task_rank: int | None, beside: bool
+) -> str | None:  # fmt: skip
+    """``reuse``, checked."""
+    if reuse is None:
+        return None
+    if reuse not in _REUSES:
+        raise ValueError(f"reuse='{reuse}' is unknown. " + hint(str(reuse), _REUSES))
+    if beside:
+        raise ValueError(
+            f"reuse='{reuse}' takes a factor of the layer's shared LoRA, and a module has none; use "
+            'reuse=None, or target layers'
+        )
+    if base == 'independent':
+        raise ValueError(
+            f"reuse='{reuse}' and base='independent' exclude each other: factors that all tasks "
+            'share are not independent'
+        )
+    if task_rank not in (None, rank):
+        raise ValueError(
+            f"reuse='{reuse}' gives the base the rank of the shared LoRA, {rank}; expected "
+            f'task_rank to be the same or None, got {task_rank}'
+        )
+    return reuse
+
+
 def _kernel(layer: nn.Module, size: int | None) -> tuple[int, ...]:
     """Kernel of M: ``()`` for a matrix."""
-    own = tuple(layer.weight.shape[2:])
+    beside = not isinstance(layer, (nn.Linear, nn.Conv2d))
+    own = (1, 1) if beside else tuple(layer.weight.shape[2:])
     if size is None or own == (size, size) or (size == 1 and not own):
         return own
     if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:

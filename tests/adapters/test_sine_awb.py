@@ -79,7 +79,7 @@ def test_the_formula(make, kernel_size, base):
 
 def test_after_one_step_a_gradient_reaches_everything():
     """At the start B is 0, so only B has one; the tasks' frequencies differ throughout."""
-    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3), TASKS)
+    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, kernel_size=None), TASKS)
     adapter = layer.adapter
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
     target = torch.randn(2, 4, 10)
@@ -102,7 +102,7 @@ def test_after_one_step_a_gradient_reaches_everything():
 
 
 def test_tasks_differ_by_their_frequency_alone():
-    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3), TASKS)
+    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, kernel_size=None), TASKS)
     stir(layer)
     one, two = layer.adapter.kernels()
     assert not torch.allclose(one, two, atol=1e-2)
@@ -129,7 +129,7 @@ def test_weights_of_all_lanes_are_formed_once_and_kept_in_evaluation(monkeypatch
     calls = []
     make = SineAWB.kernels
     monkeypatch.setattr(SineAWB, 'kernels', lambda self, w: calls.append(1) or make(self, w))
-    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3), TASKS)
+    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, kernel_size=None), TASKS)
     stir(layer)
     x = torch.randn(4, 12)
     lanes_of(layer.train(), x)
@@ -146,7 +146,7 @@ def test_weights_of_all_lanes_are_formed_once_and_kept_in_evaluation(monkeypatch
 
 
 def test_pruned_and_masked_components_are_not_in_the_base():
-    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, task_rank=4), TASKS)
+    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, task_rank=4, kernel_size=None), TASKS)
     stir(layer)
     adapter = layer.adapter.train()
     group = adapter.groups['base']
@@ -195,7 +195,7 @@ def test_a_kernel_beside_the_layer_cannot_be_merged():
     (lambda: nn.Conv2d(6, 8, 3), dict(kernel_size=5), 'own 3 x 3.*got kernel_size=5'),
     (lambda: nn.Linear(12, 10), dict(base='independant'), "base='independant'.*independent"),
     (lambda: nn.Linear(12, 10), dict(task_rank=11), 'task_rank.*1 to 10'),
-    (lambda: nn.Linear(1024, 1024), dict(limit=1), '2 lanes take 8 MB, expected at most limit=1'),
+    (lambda: nn.Linear(1024, 1024), dict(limit=1, kernel_size=None), '2 lanes take 8 MB, expected at most limit=1'),
     (lambda: nn.Conv2d(512, 512, 1), dict(limit=4, kernel_size=3), 'take 18 MB.*kernel_size=1'),
 ])  # fmt: skip
 def test_bad_options(make, options, message):
@@ -215,3 +215,87 @@ def test_without_tasks_it_is_a_lora():
     layer = adapt_layer(nn.Linear(8, 8), dict(type='SineAWB', rank=2))
     assert {n for n, _ in layer.adapter.named_parameters()} == {'A', 'B'}
     assert layer.adapter.ranks() == {'shared': 2}
+
+
+# -- a factor of the shared LoRA as one of the base ------------------------------------------------
+
+
+REUSED = {'A': ['A'], 'B': ['B'], 'both': ['A', 'B']}
+
+
+def reusing(reuse, **options):
+    layer = nn.Linear(12, 10)
+    cfg = dict(type='SineAWB', rank=3, reuse=reuse, **options)
+    layer = adapt_layer(layer, cfg, TASKS)
+    stir(layer)
+    return layer
+
+
+@pytest.mark.parametrize('reuse', REUSED)
+@pytest.mark.parametrize('kernel_size', [None, 3])
+def test_a_reused_factor_is_one_parameter_of_both(reuse, kernel_size):
+    layer = reusing(reuse, kernel_size=kernel_size)
+    adapter = layer.adapter
+    own = {n for n, _ in adapter.named_parameters(recurse=False)}
+    assert own == {'A', 'B', 'base_W', *(f'base_{f}' for f in 'AB' if f not in REUSED[reuse])}
+    a, b = (getattr(adapter, f if f in REUSED[reuse] else f'base_{f}') for f in 'AB')
+    taps = [()] if kernel_size is None else [(i, j) for i in range(3) for j in range(3)]
+    for tap in taps:
+        m = b @ torch.diag(adapter.base_W[(slice(None), *tap)]) @ a
+        torch.testing.assert_close(adapter.matrix()[0][(..., *tap)], m)
+    # the shared stream is the LoRA that it was
+    x = torch.randn(2, 5, 7, 12)
+    shared, lanes = lanes_of(layer, x)
+    low_rank = adapter.scale * layer.low_rank(x, adapter.A, adapter.B)
+    torch.testing.assert_close(shared, layer.frozen(x) + low_rank, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        adapter.delta_weight(layer), adapter.scale * adapter.B @ adapter.A, rtol=1e-4, atol=1e-5
+    )
+    # and both give a gradient
+    for part in (shared, lanes):
+        names = {n for n, p in adapter.named_parameters() if p.grad is not None}
+        for name in names:
+            adapter.get_parameter(name).grad = None
+        part.square().sum().backward(retain_graph=True)
+        for factor in REUSED[reuse]:
+            assert getattr(adapter, factor).grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('reuse', REUSED)
+def test_a_pruned_component_of_a_reused_factor_is_gone_from_both(reuse):
+    layer = reusing(reuse, kernel_size=None)
+    adapter = layer.adapter.train()
+    (group,) = adapter.groups.values()
+    assert adapter.ranks() == {'shared': 3}
+    group.prefix = torch.tensor([1])
+    assert torch.linalg.matrix_rank(adapter.matrix()[0]) == 1
+    a, b, _ = adapter._shared_terms(layer)
+    assert torch.linalg.matrix_rank(b @ a) == 1
+    group.prefix = None
+    group.keep(0, torch.tensor([2, 0]), {n: [p.data] for n, p in group.parameters.items()})
+    assert torch.linalg.matrix_rank(adapter.matrix()[0]) == 2
+    fresh = reusing(reuse, kernel_size=None)
+    fresh.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(fresh.adapter.kernels(), adapter.kernels())
+    torch.testing.assert_close(fresh.adapter.weight(fresh), adapter.weight(layer))
+
+
+def test_the_start_with_a_reused_factor_is_the_pretrained_layer():
+    for reuse in REUSED:
+        layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, reuse=reuse), TASKS)
+        x = torch.randn(2, 4, 4, 12)
+        shared, lanes = lanes_of(layer, x)
+        torch.testing.assert_close(shared, layer.frozen(x))
+        torch.testing.assert_close(lanes[1], layer.frozen(x))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(reuse='C'), "reuse='C'.*"), (dict(reuse='A', task_rank=2), 'task_rank.*got 2'),
+    (dict(reuse='A', base='independent'), 'exclude each other'),
+])  # fmt: skip
+def test_what_cannot_be_reused(options, message):
+    with pytest.raises(ValueError, match=message):
+        adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, **options), TASKS)
+    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, reuse='B'), TASKS)
+    with pytest.raises(ValueError, match="reuse='B' ties the base"):
+        layer.adapter.without_shared()

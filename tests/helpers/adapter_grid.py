@@ -53,10 +53,10 @@ VARIANTS = {
         dict(reduction=2, embedding=4, hidden=24, rank=2, lite=True),
     ],
     'SineAWB': [
-        dict(rank=3, task_rank=2),
-        dict(rank=3, base='independent'),
-        dict(rank=3, sine=False),
-        dict(rank=3, lowpass=False),
+        dict(rank=3, kernel_size=None, task_rank=2),
+        dict(rank=3, kernel_size=None, base='independent'),
+        dict(rank=3, kernel_size=None, sine=False),
+        dict(rank=3, kernel_size=None, lowpass=False, reuse='A'),
     ],
     'SineLoRA': [
         dict(rank=3, task_rank=2, omega=3.0),

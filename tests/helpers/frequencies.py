@@ -20,7 +20,7 @@ def with_frequencies(
 
     It trains for three epochs of ``steps`` iterations.
     """
-    adapter = dict(type='SineAWB', rank=3, task_rank=2, **(awb or {}))
+    adapter = dict(type='SineAWB', rank=3, task_rank=2, kernel_size=None, **(awb or {}))
     cfg = tiny(base, model__backbone__plugins=[dict(cfg=adapter, targets=['fc2'], lanes='task')],
                train_cfg__val_interval=10, train_dataloader__dataset__length=2 * steps,
                **options)  # fmt: skip

@@ -14,7 +14,7 @@ METHODS = {
     'LoRA': dict(type='LoRA', rank=2),
     'MTLoRA': dict(type='MTLoRA', rank=2, task_rank=2),
     'DoRA': dict(type='DoRA', rank=2),
-    'SineAWB': dict(type='SineAWB', rank=2),
+    'SineAWB': dict(type='SineAWB', rank=2, kernel_size=None),
     'DiTASK': dict(type='DiTASK', init='zero', cells=4),
     'Polyhistor': dict(type='Polyhistor', width=3, embedding=4, hidden=8, rank=2),
 }

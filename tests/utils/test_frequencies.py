@@ -31,7 +31,7 @@ def model(**options):
 
 def site(layer, **options):
     """A layer adapted for three tasks, away from its start."""
-    options = dict(type='SineAWB', rank=4, task_rank=3, **options)
+    options = dict(type='SineAWB', rank=4, task_rank=3, kernel_size=None, **options)
     adapted = adapt_layer(layer, options, tasks=TASKS)
     for p in adapted.adapter.parameters():
         p.data += 0.3 * torch.randn(p.shape)

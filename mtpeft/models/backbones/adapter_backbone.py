@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import Adapter, AdapterLayer, LaneBlock
+from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, LaneBlock
 from mtpeft.adapters.task_streams import TaskStreamBlock
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
@@ -225,7 +225,11 @@ class AdapterBackbone(Merging, BaseModule):
         # tokens in the windows would have to be taken out again
         if not known or self.token_stream is not None:
             return None
-        return BehindAttention(self.family.parts(self.network.get_submodule(name)))
+        block = self.network.get_submodule(name)
+        # lanes beside a module start from its input
+        if any(isinstance(m, AdapterModule) for m in block.modules()):
+            return None
+        return BehindAttention(self.family.parts(block))
 
     def _modified_in_place(self, block: nn.Module) -> list[str]:
         ending = self.family.modified_in_place

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from mtpeft.adapters import Adapter, AdapterLayer, inject
+from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, inject
 from mtpeft.adapters.common import with_common
 from mtpeft.models.backbones.clocks import with_clock
 from mtpeft.models.backbones.families import FAMILIES, GenericFamily
@@ -54,7 +54,7 @@ def inject_adapters(backbone: 'AdapterBackbone', plugins: Sequence[Mapping]) -> 
     adapted = inject(
         network,
         [with_common(with_clock(p, clock), c) for p, c in zip(plugins, commons, strict=True)],
-        roles=family.roles,
+        roles={**family.roles, **_block_role(blocks)},
         tasks=backbone.tasks,
         lane_blocks=lane_places(family, backbone.streams),
         prefixes=None if generic else [*blocks, *(s.merge for s in family.stages if s.merge)],
@@ -62,13 +62,21 @@ def inject_adapters(backbone: 'AdapterBackbone', plugins: Sequence[Mapping]) -> 
     )
     for name in adapted:
         layer = network.get_submodule(name)
-        layer.weight.requires_grad_(not backbone.freeze)
+        if isinstance(layer, AdapterModule):
+            layer.channels_last = family.layout == 'NHWC'
+        else:
+            layer.weight.requires_grad_(not backbone.freeze)
         _check_map(backbone, name, layer)
         if backbone.streams == 'network' and layer.adapter.tasks:
             _without_shared(name, layer)
         if getattr(layer.adapter, 'clock', None) is not None:
             clock.sites[layer.adapter.site] = name
     return adapted
+
+
+def _block_role(blocks: Sequence[str]) -> dict[str, str]:
+    """The role of whole blocks, for adapters that stand beside a module."""
+    return {'block': '|'.join(map(re.escape, blocks))} if blocks else {}
 
 
 def unread_in_commons(
@@ -88,6 +96,8 @@ def _without_shared(name: str, layer: AdapterLayer) -> None:
 
 
 def _check_map(backbone: 'AdapterBackbone', name: str, layer: AdapterLayer) -> None:
+    if isinstance(layer, AdapterModule):  # the rows of a whole map pass MLPs and blocks
+        return
     ending = backbone.family.on_map
     if backbone.gives_maps or not layer.adapter.needs_map or ends_with(name, ending):
         return

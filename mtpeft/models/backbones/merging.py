@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mtpeft.adapters import NotMergeableError
+from mtpeft.adapters import AdapterModule, NotMergeableError
 from mtpeft.utils.suggest import hint
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ def merged_state_dict(backbone: 'AdapterBackbone', task: str | None = None) -> d
     _check(backbone, task)
     state = {k: v for k, v in backbone.network.state_dict().items() if '.adapter.' not in k}
     for name, layer in backbone.adapter_layers().items():
+        if isinstance(layer, AdapterModule) and task is None:
+            continue  # nothing of it is in the shared stream
         with torch.no_grad():
             own = task if layer.adapter.tasks else None
             state[f'{name}.weight'] = layer.adapter.weight(layer, own)

@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+from mtpeft.adapters import AdapterModule
+from mtpeft.adapters.base import matrix_shape
 from mtpeft.models.backbones.families import COMMON_GROUPS
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ def adapter_table(backbone: 'AdapterBackbone') -> str:
     rows = [('layer', 'kind', 'adapter', 'ranks', 'parameters')]
     for name, layer in backbone.adapter_layers().items():
         adapter = layer.adapter
-        shape = ' x '.join(map(str, layer.weight.shape))
+        own = isinstance(layer, AdapterModule)
+        shape = ' x '.join(map(str, matrix_shape(layer) if own else layer.weight.shape))
         kind = type(layer).__name__.removeprefix('Adapter')
         ranks = ' '.join(f'{stream}:{rank}' for stream, rank in adapter.ranks().items()) or '-'
         number = sum(p.numel() for p in adapter.parameters())

@@ -165,7 +165,7 @@ def test_prompts_stay(family, deep):
 
 
 def test_sinewich_with_tokens_in_the_network():
-    method = dict(type='SineAWB', rank=3)
+    method = dict(type='SineAWB', rank=3, kernel_size=None)
     model = AdapterBackbone(
         TINY['timm Swin'],
         plugins=[dict(cfg=LORA, targets=['qkv']), dict(cfg=method, targets=['fc1'], lanes='task')],

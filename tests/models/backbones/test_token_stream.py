@@ -195,7 +195,7 @@ def test_other_bad_input():
 
 def test_merged_trunk_and_tasks_are_stock_blocks():
     """tokens='free': the trunk loads strictly into timm's network, a lane is a stock block."""
-    model = sinewich('timm Swin', tap='pre_merge').eval()
+    model = sinewich('timm Swin', tap='pre_merge', awb=dict(kernel_size=None)).eval()
     stir(model, 0.1)
     options = dict(TINY['timm Swin'])
     network = timm.create_model(options.pop('type').split('.', 1)[1], num_classes=0, **options)

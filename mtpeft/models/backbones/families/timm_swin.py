@@ -23,6 +23,7 @@ class TimmSwin(Family):
         'proj': r'attn\.proj',
         'fc1': r'mlp\.fc1',
         'fc2': r'mlp\.fc2',
+        'mlp': r'mlp',
         'reduction': r'downsample\.reduction',
     }
     groups = {
