@@ -36,18 +36,15 @@ def expected(rank, channels):
     levels = {192: 18, 384: 36, 768: 72 + 144}  # two levels of width 768
     concatenated = sum(levels.values())
     hidden = 4 * concatenated
-    # fc2 of the very last block: no task reads the shared stream behind it
-    unused = 5 * WIDTHS[-1] * rank
     return dict(
         patch_embed=96 * 3 * 4 * 4 + 96,
         # two a block; of 4C in each patch merging; of the patch embedding
         norms=4 * blocks + sum(2 * 4 * width for width in WIDTHS[:-1]) + 2 * 96,
         relative_position=13 * 13 * sum(h * d for h, d in zip(HEADS, DEPTHS, strict=True)),
         # qkv C -> 3C, proj C -> C, fc1 C -> 4C, fc2 4C -> C: 4 + 2 + 5 + 5 widths a rank
-        lora_shared=16 * blocks * rank - unused,
-        unused=unused,
-        # A and B of fc2, and the diagonal W, in the last block of each of the four stages
-        sine_base=sum(5 * width + 1 for width in WIDTHS) * rank,
+        lora_shared=16 * blocks * rank,
+        # A and B, C wide, and W of 3 x 3, beside the last block of each of the four stages
+        sine_base=sum(2 * width + 9 for width in WIDTHS) * rank,
         task_tokens=tasks * 96 + sum(2 * width * width for width in WIDTHS[:-1]),
         clock_net=96 + 2,  # W_q, s, c
         projections=sum(a * b for a, b in levels.items()) * tasks,
@@ -63,9 +60,8 @@ def test_every_component_follows_its_formula(data, channels, rank):
     components = count(f'sinewich/sinewich-r{rank}_swin-t_{data}')
     assert components == expected(rank, channels)
     # the same as numbers
-    assert components['lora_shared'] + components['unused'] == 70_656 * rank
-    assert components['unused'] == 3_840 * rank
-    assert components['sine_base'] == 7_200 * rank + 4 * rank
+    assert components['lora_shared'] == 70_656 * rank
+    assert components['sine_base'] == 2_880 * rank + 36 * rank
     assert components['norms'] == 23_232
     assert components['relative_position'] == 23_322
     assert components['patch_embed'] == 4_704
@@ -73,22 +69,23 @@ def test_every_component_follows_its_formula(data, channels, rank):
     assert components['clock_net'] == 98
     if data == 'pascal':
         assert decoder(components) == 1_071_824
-        assert sum(components.values()) == 1_510_636 + 77_860 * rank
+        assert sum(components.values()) == 1_510_636 + 73_572 * rank
 
 
 @pytest.mark.parametrize(
     ('config', 'trainable', 'in_decoder'),
     [
-        (FULL, 6_493_676, 1_071_824),
-        ('sinewich/sinewich-r32_swin-t_pascal', 4_002_156, 1_071_824),
-        ('sinewich/sinewich-r16_swin-t_pascal', 2_756_396, 1_071_824),
-        ('sinewich/sinewich-no-lcn_swin-t_pascal', 6_493_582, 1_071_824),
-        ('sinewich/sinewich-no-lowpass_swin-t_pascal', 6_493_676, 1_071_824),
-        ('sinewich/sinewich-no-sine_swin-t_pascal', 6_493_676, 1_071_824),
-        ('sinewich/sinewich-independent-base_swin-t_pascal', 7_876_844, 1_071_824),
-        ('sinewich/sinewich-independent-decoder_swin-t_pascal', 7_368_476, 1_946_624),
+        (FULL, 6_219_244, 1_071_824),
+        ('sinewich/sinewich-r32_swin-t_pascal', 3_864_940, 1_071_824),
+        ('sinewich/sinewich-r16_swin-t_pascal', 2_687_788, 1_071_824),
+        ('sinewich/sinewich-no-lcn_swin-t_pascal', 6_219_150, 1_071_824),
+        ('sinewich/sinewich-no-lowpass_swin-t_pascal', 6_219_244, 1_071_824),
+        ('sinewich/sinewich-no-sine_swin-t_pascal', 6_219_244, 1_071_824),
+        ('sinewich/sinewich-independent-base_swin-t_pascal', 6_779_116, 1_071_824),
+        ('sinewich/sinewich-independent-decoder_swin-t_pascal', 7_094_044, 1_946_624),
+        ('sinewich/sinewich-pointwise_swin-t_pascal', 6_493_676, 1_071_824),
         # with a spectral decoder, 4,880 a task
-        ('union/union_swin-t_pascal', 6_493_676 + 4 * 4_880, 1_071_824),
+        ('union/union_swin-t_pascal', 6_219_244 + 4 * 4_880, 1_071_824),
     ],
 )
 def test_counts_of_the_configs(config, trainable, in_decoder):
@@ -121,3 +118,67 @@ def test_small_recipes_change_the_same(backbone):
     # as wide as those of the other methods: the difference is one base instead of one a task
     assert decoder(heads) - decoder(full) == (tasks - 1) * full['shared_base']
     assert decoder(heads) == decoder(count(f'mtlora/mtlora_{backbone}'))
+
+
+# -- designs against the printed totals ------------------------------------------------------------
+
+#: place of the base (width in, width out, in units of C) a last block, k, factor that is reused
+DESIGNS = {
+    'beside the block, 3 x 3': ([(1, 1)], 3, None),
+    'beside the block, 5 x 5': ([(1, 1)], 5, None),
+    'fc2, pointwise': ([(4, 1)], 1, None),
+    'fc2, 3 x 3': ([(4, 1)], 3, None),
+    'fc1 and fc2, 3 x 3': ([(1, 4), (4, 1)], 3, None),
+    'fc1 and fc2, 5 x 5, A reused': ([(1, 4), (4, 1)], 5, 'A'),
+    'fc1 and fc2, 5 x 5, A and B reused': ([(1, 4), (4, 1)], 5, 'both'),
+}
+
+
+def total_of(design, rank=64, lcn=True, base='shared', decoder='shared'):
+    """Parameters of a design on PASCAL-Context, with a Clock Net at each layer, in the base too."""
+    places, k, reuse = DESIGNS[design]
+    rest = expected(rank, PASCAL)
+    for name in ('sine_base', 'clock_net'):
+        del rest[name]
+    if decoder == 'independent':
+        rest['shared_base'] *= len(PASCAL)
+    kernels = len(places) * len(WIDTHS) * rank * k * k
+    pair = sum(WIDTHS) * rank * sum(i + o for i, o in places)
+    own = dict(A=sum(o for _, o in places), both=0).get(reuse, sum(map(sum, places)))
+    bases = sum(WIDTHS) * rank * own + kernels
+    if base == 'independent':
+        # a pair for each task; what the shared LoRA lends stays where it is
+        bases = len(PASCAL) * (pair + kernels)
+    sites = len(places) * len(WIDTHS) + 1
+    clocks = sites * (WIDTHS[0] + 2 if lcn else len(PASCAL))
+    return sum(rest.values()) + bases + clocks
+
+
+def row(design):
+    totals = (
+        total_of(design), total_of(design, 32), total_of(design, lcn=False),
+        total_of(design, base='independent'), total_of(design, decoder='independent'),
+    )  # fmt: skip
+    return [f'{total / 1e6:.3f}' for total in totals]
+
+
+@pytest.mark.parametrize('design', list(DESIGNS))
+def test_the_table_of_designs(design):
+    page = (CONFIGS.parent / 'docs' / 'methods' / 'sinewich.md').read_text()
+    lines = [line.strip('| ').split(' | ') for line in page.splitlines()]
+    assert [line[1:] for line in lines if line[0] == design] == [row(design)]
+
+
+@pytest.mark.parametrize('design', ['beside the block, 3 x 3', 'fc1 and fc2, 5 x 5, A reused',
+                                    'fc1 and fc2, 3 x 3'])  # fmt: skip
+def test_the_formula_of_designs_counts_what_is_built(design):
+    places, k, reuse = DESIGNS[design]
+    cfg = Config.fromfile(CONFIGS / f'{FULL}.py').model
+    shared, lanes = cfg.backbone.plugins
+    if len(places) == 2:
+        shared.targets, lanes.targets = ['qkv', 'proj'], ['fc1', 'fc2']
+    lanes.cfg.update(kernel_size=k, reuse=reuse, limit=2000)
+    cfg.backbone.clock.per = 'layer'
+    init_default_scope('mtpeft')
+    components = parameter_components(MODELS.build(cfg))
+    assert sum(components.values()) == total_of(design)

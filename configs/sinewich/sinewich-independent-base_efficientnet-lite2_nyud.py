@@ -10,10 +10,10 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
+            dict(cfg=dict(type='LoRA', rank=16), targets=['expand', 'project']),
             dict(
                 cfg=dict(type='SineAWB', rank=16, base='independent'),
-                targets=['project'],
+                targets=['block'],
                 lanes='task',
             ),
         ],

@@ -10,10 +10,10 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1']),
+            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1', 'fc2']),
             dict(
                 cfg=dict(type='SineAWB', rank=16, base='independent'),
-                targets=['fc2'],
+                targets=['block'],
                 lanes='task',
             ),
         ],

@@ -10,10 +10,10 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1']),
+            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),
             dict(
                 cfg=dict(type='SineAWB', rank=64, base='independent'),
-                targets=['fc2'],
+                targets=['block'],
                 lanes='task',
             ),
         ],

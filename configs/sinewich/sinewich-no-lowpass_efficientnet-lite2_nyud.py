@@ -10,12 +10,8 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
-            dict(
-                cfg=dict(type='SineAWB', rank=16, lowpass=False),
-                targets=['project'],
-                lanes='task',
-            ),
+            dict(cfg=dict(type='LoRA', rank=16), targets=['expand', 'project']),
+            dict(cfg=dict(type='SineAWB', rank=16, lowpass=False), targets=['block'], lanes='task'),
         ],
         clock=dict(tokens='free'),
     ),

@@ -10,8 +10,8 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1']),
-            dict(cfg=dict(type='SineAWB', rank=16, sine=False), targets=['fc2'], lanes='task'),
+            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1', 'fc2']),
+            dict(cfg=dict(type='SineAWB', rank=16, sine=False), targets=['block'], lanes='task'),
         ],
         clock=dict(tokens='prepend'),
     ),

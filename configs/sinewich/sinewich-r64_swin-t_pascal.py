@@ -5,15 +5,15 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Free Sinewich (arXiv 2603.21111) at rank 64: LoRA for all tasks; in the last block of each stage
-# fc2 has one base for all tasks, and so have the heads, switched by frequencies. The paper gives no
-# recipe beyond that of prior work: schedule, data and losses are MTLoRA's.
+# Free Sinewich (arXiv 2603.21111) at rank 64: LoRA for all tasks; beside the last block of
+# each stage lies one convolution's base for all tasks, and so in the heads, switched by frequencies.
+# The paper gives no recipe beyond that of prior work: schedule, data and losses are MTLoRA's.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1']),
-            dict(cfg=dict(type='SineAWB', rank=64), targets=['fc2'], lanes='task'),
+            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),
+            dict(cfg=dict(type='SineAWB', rank=64), targets=['block'], lanes='task'),
         ],
         clock=dict(tokens='prepend'),
     ),

@@ -5,15 +5,15 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; in the last block at each stride
-# the projection has one base for all tasks, and so have the heads, switched by frequencies. A CNN
-# has no place for task tokens, so they are parameters beside it.
+# Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; beside the last block at
+# each stride lies one convolution's base for all tasks, and so in the heads, switched by frequencies.
+# A CNN has no place for task tokens, so they are parameters beside it.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
-            dict(cfg=dict(type='SineAWB', rank=16), targets=['project'], lanes='task'),
+            dict(cfg=dict(type='LoRA', rank=16), targets=['expand', 'project']),
+            dict(cfg=dict(type='SineAWB', rank=16), targets=['block'], lanes='task'),
         ],
         clock=dict(tokens='free'),
     ),

@@ -12,8 +12,8 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1']),
-            dict(cfg=dict(type='SineAWB', rank=64), targets=['fc2'], lanes='task'),
+            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),
+            dict(cfg=dict(type='SineAWB', rank=64), targets=['block'], lanes='task'),
         ],
         clock=dict(tokens='prepend'),
     ),

@@ -238,7 +238,9 @@ class SineAWB(FormedOnce, LoRA):
         with torch.autocast(a.device.type, enabled=False):
             if not self.kernel:
                 return (b * w[:, None]) @ a
-            taps = a[..., None] * w.flatten(2)[:, :, None]
+            # (the shared LoRA of a convolution has a kernel of its own in A)
+            a = a if a.ndim > 3 else a[..., None, None]
+            taps = a * w[:, :, None]
             return (b @ taps.flatten(2)).view(len(b), b.shape[1], a.shape[2], *self.kernel)
 
     def frequencies(self) -> Tensor:
