@@ -9,6 +9,7 @@ _base_ = [
 # A short run shrinks 15 times within its epochs.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='DoRA', rank=16), targets=['qkv', 'reduction']),

@@ -10,6 +10,7 @@ _base_ = [
 # its epochs.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
