@@ -118,8 +118,8 @@ def _check_bins(filter: str, bins: int | None) -> None:
         return
     if filter == 'full':
         raise ValueError(
-            f"bins={bins} belongs to filter='radial', but filter is 'full' (the default), which has "
-            "a weight a frequency. Set filter='radial' or leave `bins` out."
+            f"bins={bins} belongs to filter='radial', but filter is 'full', the default, with a "
+            "weight a frequency. Set filter='radial' or leave `bins` out."
         )
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
         raise ValueError(f'Expected `bins` to be a positive integer, got {bins!r}.')
