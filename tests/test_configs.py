@@ -122,8 +122,9 @@ def test_one_loss_step_moves_what_is_trained_and_nothing_else(folder):
         ('mtlora/mtlora-r64_swin-t_nyud', 7_810_478, 245_760),
         ('full_finetune/full_finetune_swin-t_pascal', 27_517_818 + 1_946_624, 0),
         ('decoders_only/decoders_only_swin-t_pascal', 1_946_624, 0),
-        # 2,093,050 + 143,808 r
-        ('faar/faar_swin-t_pascal', 11_296_762, 594_432),
+        # 2,349,946 + 143,808 r; with radial filters 2,093,050 + 143,808 r
+        ('faar/faar_swin-t_pascal', 11_553_658, 594_432),
+        ('faar/faar-released_swin-t_pascal', 11_296_762, 594_432),
     ],
 )
 def test_parameter_counts_of_the_papers(config, trainable, unused):
@@ -155,6 +156,9 @@ def faar_components(rank, channels):
     blocks = sum(width * depth for width, depth in zip(widths, depths, strict=True))
     levels = {192: 18, 384: 36, 768: 72 + 144}  # two levels of width 768
     projections = sum(a * b for a, b in levels.items())
+    # pictures of 448 at strides 8, 16, 32, 32
+    frequencies = {18: 56 * 29, 36: 28 * 15, 72: 14 * 8, 144: 14 * 8}
+    filters = sum(width * (count + 2) for width, count in frequencies.items())
     concatenated = 18 + 36 + 72 + 144
     hidden = 4 * concatenated
     head = concatenated * hidden + hidden + 2 * hidden
@@ -171,8 +175,8 @@ def faar_components(rank, channels):
         magnitude_task=6 * sum(widths) * tasks,
         unused=unused_widths[0] * rank + unused_widths[1],
         projections=projections * tasks,
-        # a task and level: 16 bins, a scale and a shift a channel, alpha; four scalars of XT-Cons
-        ts_pd=(18 * concatenated + 4 * (1 + 4)) * tasks,
+        # a task and level: the frequencies, a scale and a shift a channel; alpha and XT-Cons' four
+        ts_pd=(filters + 4 * (1 + 4)) * tasks,
         heads=head * tasks + sum((hidden + 1) * c for c in channels),
     )
 
@@ -189,9 +193,9 @@ def test_faar_count_follows_the_formula(data, channels, rank):
     components = parameter_components(MODELS.build(cfg.model))
     assert components == faar_components(rank, channels)
     if data == 'pascal':
-        assert sum(components.values()) == 2_093_050 + 143_808 * rank
+        assert sum(components.values()) == 2_349_946 + 143_808 * rank
         assert sum(components[k] for k in decoder_components if k in components) == 1_946_624
-        assert components['ts_pd'] == 19_520
+        assert components['ts_pd'] == 4 * 69_104
         magnitudes = components['magnitude_shared'] + components['magnitude_task']
         assert magnitudes + (components['unused'] - 768 * 12 * rank) == 75_648
 

@@ -8,6 +8,7 @@ _base_ = [
 # Ablation "+ TS-PD" without XT-Cons: the spectral filters alone, on MTLoRA.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='MTLoRA', rank=64), targets=['qkv']),

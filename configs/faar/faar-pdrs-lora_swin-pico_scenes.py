@@ -6,7 +6,8 @@ _base_ = [
 ]
 
 # Ablation "+ PDRS w/ LoRA": as FAAR without TS-PD, LoRA instead of DoRA.
-# A short run shrinks 15 times within its epochs.
+# A short run shrinks 15 times within its first third and trains on at the small ranks, as the
+# paper's long one does.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
@@ -20,4 +21,4 @@ model = dict(
         ],
     ),
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=40))
+default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, shrinks=15))

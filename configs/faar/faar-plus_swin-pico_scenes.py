@@ -10,6 +10,7 @@ _base_ = [
 # (docs/methods/faar.md).
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='DoRA', rank=16), targets=['qkv', 'reduction']),

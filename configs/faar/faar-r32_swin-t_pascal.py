@@ -8,6 +8,7 @@ _base_ = [
 # FAAR with initial rank 32.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='DoRA', rank=32), targets=['qkv', 'reduction']),

@@ -8,6 +8,7 @@ _base_ = [
 # FAAR on a Swin-Base (the paper stops at Swin-T).
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),

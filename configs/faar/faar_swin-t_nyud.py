@@ -8,6 +8,7 @@ _base_ = [
 # FAAR as printed (arXiv 2603.20403): DoRA from rank 64, PDRS with rho .95, TS-PD with XT-Cons.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),

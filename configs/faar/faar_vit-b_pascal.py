@@ -8,6 +8,7 @@ _base_ = [
 # FAAR on a ViT-B/16; a pyramid is made of its four levels, all at stride 16.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='DoRA', rank=64), targets=['qkv']),

@@ -7,9 +7,10 @@ _base_ = [
 
 # FAAR and Free Sinewich together: PDRS shrinks the ranks of the base that tasks share and of the
 # shared paths, and TS-PD comes before the heads with one base. A short run shrinks 15 times within
-# its epochs.
+# its first third.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='LoRA', rank=16), targets=['expand', 'project']),
@@ -21,6 +22,6 @@ model = dict(
     decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=270),
 )
 default_hooks = dict(
-    pdrs=dict(type='PDRSHook', rho=0.95, by_epoch=False, shrink_every=66),
+    pdrs=dict(type='PDRSHook', rho=0.95, shrinks=15),
     frequencies=dict(type='FrequencyHook'),
 )

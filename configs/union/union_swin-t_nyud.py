@@ -10,6 +10,7 @@ _base_ = [
 # FAAR's, so that nothing but the two parts differs from it.
 model = dict(
     tasks={{_base_.tasks}},
+    img_size={{_base_.size}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),

@@ -30,15 +30,16 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
     (:func:`~mtpeft.adapters.rank_scores.directional_scores`), averaged over time:
     :math:`\hat s \leftarrow \beta \hat s + (1 - \beta) s`.
 
-    *Shrinking.* After an epoch, each stream keeps its K best components, K the least number that
-    covers the share rho of all scores, the best first; the others are pruned for ever. Factors,
-    gradients, optimizer moments, averages and an EMA copy are sorted alike, and all that belongs to
-    pruned components becomes 0. A stream whose scores sum to 0 (an adapter without effect) keeps
-    its rank. The first process decides for all.
+    *Shrinking.* After an epoch, each stream keeps its K + ``margin`` best components, K the least
+    number that covers the share rho of all scores, the best first; the others are pruned for ever.
+    Factors, gradients, optimizer moments, averages and an EMA copy are sorted alike, and all that
+    belongs to pruned components becomes 0. A stream whose scores sum to 0 (an adapter without
+    effect) keeps its rank. The first process decides for all.
 
     The published rule prunes even components that are all equally useful, since later ones are used
-    less: the rank falls each epoch to a fixed point that rho alone decides (5 for .95).
-    ``debias=True`` takes that out. See docs/methods/faar.md.
+    less: the rank falls each epoch to a fixed point that rho and ``margin`` alone decide, 5 for .95
+    and 0, 10 for .95 and 1. ``debias=True`` takes that out. With a ``margin`` of 1, as in the
+    released code, the size that the paper prints is met. See docs/methods/faar.md.
 
     What it draws depends on (seed, iteration) alone, and its averages are in the checkpoint: a
     resumed run is the same as an uninterrupted one. Checkpoints say in ``meta['rank_pattern']``
@@ -50,17 +51,21 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         rho_task: The same for tasks, one number or one by task. Default: ``rho``.
         beta: Decay of the averages, in [0, 1).
         min_rank: No stream falls below this rank (unless its adapter was made with less).
-        margin: Components kept beyond K.
+        margin: Components kept beyond K. With 1 no stream falls below 2.
         start_epoch: No shrinking in the first epochs; components are scored all the same.
         shrink_every: Epochs from one shrinking to the next.
         shrink_until: Last epoch with a shrinking. ``None``: to the end.
         by_epoch: ``False`` counts the three above in iterations, as an iteration-based loop needs.
+        shrinks: Instead of the four above: so many shrinkings, evenly within the first ``until`` of
+            the training. For short runs: of the paper's 300 epochs, about the first 15 shrink.
+        until: Share of the training in which these are, in (0, 1].
         debias: Divide each average score by how often the component was in use.
         scope: What shares a draw of b: nothing but the stream of one ``'adapter'``, or all of one
             ``'step'`` (each at the same share of its rank).
 
     Raises:
-        ValueError: an option is out of its range; the model has no low-rank adapter, or none for a
+        ValueError: an option is out of its range; ``shrinks`` comes with an option that it
+            replaces; the model has no low-rank adapter, or none for a
             task that ``rho_task`` names.
 
     Example:
@@ -77,11 +82,13 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         rho_task: float | Mapping[str, float] | None = None,
         beta: float = 0.98,
         min_rank: int = 1,
-        margin: int = 0,
+        margin: int = 1,
         start_epoch: int = 0,
         shrink_every: int = 1,
         shrink_until: int | None = None,
         by_epoch: bool = True,
+        shrinks: int | None = None,
+        until: float = 1 / 3,
         debias: bool = False,
         scope: str = 'adapter',
     ) -> None:
@@ -95,7 +102,9 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         self.start_epoch = start_epoch
         self.shrink_every = shrink_every
         self.shrink_until = shrink_until
-        self.by_epoch = by_epoch
+        self.by_epoch = by_epoch and shrinks is None
+        self.shrinks = shrinks
+        self.until = until
         self.debias = debias
         self.scope = scope
         self._check_options()
@@ -109,9 +118,18 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
                 raise ValueError(f'Expected {name} in (0, 1], a share of the scores, got {rho!r}.')
         if not 0 <= self.beta < 1:
             raise ValueError(f'Expected beta in [0, 1), got {self.beta!r}.')
+        if not isinstance(self.until, int | float) or not 0 < self.until <= 1:
+            raise ValueError(f'Expected until in (0, 1], a share of training, got {self.until!r}.')
         least = dict(min_rank=1, margin=0, start_epoch=0, shrink_every=1)
         if self.shrink_until is not None:
             least['shrink_until'] = 0
+        if self.shrinks is not None:
+            least['shrinks'] = 1
+            if (self.start_epoch, self.shrink_every, self.shrink_until) != (0, 1, None):
+                raise ValueError(
+                    f'shrinks={self.shrinks!r} says when to shrink instead of start_epoch, '
+                    'shrink_every and shrink_until: leave these out, or `shrinks`.'
+                )
         for name, low in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -136,6 +154,13 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
     @scored.setter
     def scored(self, scored: list[Scored]) -> None:
         self.tracked = scored
+
+    def start(self, runner: Runner) -> None:
+        if self.shrinks is not None:
+            # (a third of 990 must not be 329)
+            steps = math.floor(self.until * runner.max_iters + 1e-6)
+            self.shrink_every = max(1, steps // self.shrinks)
+            self.shrink_until = self.shrinks * self.shrink_every
 
     def track(self, layer: str, group: RankGroup) -> Scored:
         return Scored.of(layer, group)

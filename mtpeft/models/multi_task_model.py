@@ -12,6 +12,7 @@ from mtpeft.models.build import build_module
 from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.features import resize
+from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
 from mtpeft.models.losses.reduce import mean_over_processes
 from mtpeft.models.merge_report import MergeReport
 from mtpeft.models.merged import merge_model, unmerge_model
@@ -33,8 +34,8 @@ class MultiTaskModel(Merging, BaseModel):
     backbone needs, and the logits are cropped back.
 
     What parts need to know they are told, where their config does not say it: the backbone the
-    names of the tasks, necks and decoder the tasks and the widths of the levels, the loss
-    weighting and the preprocessor the tasks.
+    names of the tasks, necks and decoder the tasks and the widths of the levels (necks their sizes
+    for pictures of ``img_size`` too), the loss weighting and the preprocessor the tasks.
 
     Args:
         tasks: The tasks, see :func:`mtpeft.tasks.build_tasks`.
@@ -46,6 +47,9 @@ class MultiTaskModel(Merging, BaseModel):
         check_finite: Stop when a loss is not finite.
         channels_last: Keep pictures and kernels of convolutions channels last in memory, which
             convolutions may be faster with. The numbers are the same but for rounding.
+        img_size: Height and width of the pictures the model is trained with, in a config
+            ``{{_base_.size}}``. Necks with a weight a frequency (``TSPD``) need it; pictures of
+            other sizes are fine.
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Attributes:
@@ -53,7 +57,7 @@ class MultiTaskModel(Merging, BaseModel):
 
     Raises:
         ValueError: a task's name contains 'loss' (MMEngine sums what is called so); the streams of
-            the backbone are not the model's tasks.
+            the backbone are not the model's tasks; ``img_size`` is not a height and a width.
 
     Example:
         >>> model = MultiTaskModel(
@@ -75,6 +79,7 @@ class MultiTaskModel(Merging, BaseModel):
         data_preprocessor: Mapping | nn.Module | None = None,
         check_finite: bool = True,
         channels_last: bool = False,
+        img_size: tuple[int, int] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         built = build_tasks(tasks)
@@ -89,14 +94,16 @@ class MultiTaskModel(Merging, BaseModel):
         self._memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.backbone = build_module(backbone, tasks=list(built))
         check_streams(self.backbone, built)
-        widths = _widths(self.backbone)
+        self.img_size = check_img_size(img_size)
+        padded = None if img_size is None else self._padded(self.img_size)
+        shapes = shapes_of(self.backbone, padded)
         self.necks = ModuleList()
         for cfg in necks or ():
-            self.necks.append(build_module(cfg, tasks=known, **widths))
-            widths = _widths(self.necks[-1])
+            self.necks.append(build_module(cfg, tasks=known, **shapes))
+            shapes = shapes_behind(self.necks[-1], shapes)
         # a decoder may be switched by the frequencies of the backbone's lanes
         clock = getattr(self.backbone, 'clock', None)
-        self.decoder = build_module(decoder, tasks=known, clock=clock, **widths)
+        self.decoder = build_module(decoder, tasks=known, clock=clock, **shapes)
         self.losses = ModuleDict({name: build_module(task.loss) for name, task in built.items()})
         self.loss_weighting = build_module(
             loss_weighting or dict(type='FixedWeighting'), tasks=known
@@ -235,7 +242,7 @@ class MultiTaskModel(Merging, BaseModel):
         """Logits at the resolution of the heads, of the padded input."""
         parts = [self.backbone, *self.necks, self.decoder]
         wanted = None if tasks is None else requested_tasks(tasks, self.tasks)
-        x, options = pad(inputs, self._padded_size(inputs)), self._joining
+        x, options = pad(inputs, self._padded(inputs.shape[-2:])), self._joining
         x = x.to(memory_format=self._memory_format)
         for part, asked in zip(parts, asked_of(parts, wanted), strict=True):
             x, options = call(part, x, asked, **options), {}
@@ -247,16 +254,16 @@ class MultiTaskModel(Merging, BaseModel):
         joins = self.necks and getattr(self.necks[0], 'takes_unreduced', False)
         return {'unreduced': True} if joins and isinstance(self.backbone, AdapterBackbone) else {}
 
-    def _padded_size(self, inputs: Tensor) -> tuple[int, int]:
+    def _padded(self, size: Sequence[int]) -> tuple[int, int]:
         divisor = getattr(self.backbone, 'size_divisor', 1)
-        height, width = (-(-side // divisor) * divisor for side in inputs.shape[-2:])
+        height, width = (-(-side // divisor) * divisor for side in size)
         return height, width
 
     def _to_input(self, logits: Tensor, inputs: Tensor) -> Tensor:
         """Float logits at the input's size, without the backbone's padding."""
         height, width = inputs.shape[-2:]
         # float: interpolated half-precision logits would be rounded twice
-        return resize(logits.float(), self._padded_size(inputs))[..., :height, :width]
+        return resize(logits.float(), self._padded((height, width)))[..., :height, :width]
 
     def _task_loss(
         self,
@@ -298,11 +305,6 @@ def _target_size(sample: MultiTaskDataSample, size: tuple[int, int]) -> tuple[in
     else:
         size = sample.get('ori_shape') or size
     return tuple(size)[:2]
-
-
-def _widths(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    widths = getattr(module, 'out_channels', None)
-    return {} if widths is None else {'in_channels': tuple(widths)}
 
 
 def _unused_parameters(backbone: nn.Module) -> list[str]:

@@ -5,6 +5,7 @@ tasks = dict(semseg=dict(), depth=dict())
 model = dict(
     type='MultiTaskModel',
     tasks=tasks,
+    img_size=(32, 32),
     data_preprocessor=dict(type='MultiTaskDataPreprocessor'),
     backbone=dict(
         type='AdapterBackbone',

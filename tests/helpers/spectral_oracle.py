@@ -54,9 +54,23 @@ def filtered(x, f, gain):
     return x + array(f.alpha) * y
 
 
+def whole(delta, size):
+    """Gain over ``fft2`` of a filter with a weight a frequency of ``rfft2``, at its own size."""
+    height, width = size
+    gain = np.empty((len(delta), height, width))
+    for i in range(height):
+        for j in range(width):
+            # a real picture: frequencies and their negatives are conjugates
+            row, column = (i, j) if j <= width // 2 else (-i % height, width - j)
+            gain[:, i, j] = 1 + delta[:, row, column]
+    return gain
+
+
 def cw_sp(x, f):
-    """CW-SP of ``x`` with the parameters of a radial filter."""
+    """CW-SP of ``x`` with the parameters of module ``f``, a full filter of the size of ``x``."""
     delta = array(f.delta)
+    if delta.ndim == 3:
+        return filtered(x, f, whole(delta, x.shape[-2:]))
     where = bins(x.shape[-2:], len(delta))
     return filtered(x, f, np.stack([1 + delta[where, c] for c in range(delta.shape[1])]))
 

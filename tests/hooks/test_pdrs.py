@@ -141,10 +141,10 @@ def test_steps_that_are_not_finite_are_counted_and_not_scored(base, tmp_path, ca
 # -- what is kept ----------------------------------------------------------------------------------
 
 
-def hand_made(rank=8, rho=0.9, **options):
+def hand_made(rank=8, rho=0.9, margin=0, **options):
     """A hook on one layer whose components all have score 1 when they are in use."""
     layer = adapt_layer(nn.Linear(rank, rank), dict(type='LoRA', rank=rank))
-    hook = PDRSHook(rho=rho, **options)
+    hook = PDRSHook(rho=rho, margin=margin, **options)
     hook.scored = [Scored.of('fc', layer.adapter.groups['shared'])]
     hook.skipped = torch.zeros((), dtype=torch.long)
     return hook, layer.adapter
@@ -167,10 +167,11 @@ def shrink(hook):
     return scored.group.active[0]
 
 
-@pytest.mark.parametrize('rho, end', [(0.80, 2), (0.90, 3), (0.95, 5)])
-def test_sampled_draws_end_within_two_of_the_fixed_point(rho, end):
+@pytest.mark.parametrize('rho, margin, end', [(0.80, 0, 2), (0.90, 0, 3), (0.95, 0, 5),
+                                              (0.80, 1, 4), (0.95, 1, 10)])  # fmt: skip
+def test_sampled_draws_end_within_two_of_the_fixed_point(rho, margin, end):
     """150 steps an epoch of equally useful components: the published rule shrinks them too."""
-    hook, adapter = hand_made(rank=64, rho=rho)
+    hook, adapter = hand_made(rank=64, rho=rho, margin=margin)
     ranks = []
     for step in range(40 * 150):
         one_step(hook, adapter, step)
@@ -312,7 +313,7 @@ def state(path):
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_resumed_runs_are_the_same_bit_for_bit(base, tmp_path, by_epoch, update_buffers):
     """With accumulation over the end of an epoch, an EMA copy, and shrinking within epochs."""
-    pdrs = dict(rho=0.8, by_epoch=by_epoch, shrink_every=1 if by_epoch else 2)
+    pdrs = dict(rho=0.6, by_epoch=by_epoch, shrink_every=1 if by_epoch else 2)
 
     def cfg(epochs):
         cfg = config(base, pdrs=pdrs, optim_wrapper__accumulative_counts=2)
@@ -367,6 +368,37 @@ def test_schedule_and_history(base, tmp_path):
     assert history[1]['ranks'] == rank_pattern(runner.model)
 
 
+@pytest.mark.parametrize('options, times', [
+    (dict(shrinks=2), [3, 6]),  # a third of 18 steps
+    (dict(shrinks=3, until=0.5), [3, 6, 9]),
+    (dict(shrinks=4, until=1.0), [4, 8, 12, 16]),
+    (dict(shrinks=5, until=0.1), [1, 2, 3, 4, 5]),  # no more than one a step
+])  # fmt: skip
+def test_so_many_shrinkings_within_a_share_of_the_run(base, tmp_path, options, times):
+    """Whatever the length of the run, in epochs or iterations."""
+    runner = train(config(base, pdrs=options, train_cfg__max_epochs=6), tmp_path)
+    history = hook_of(runner).history
+    assert runner.max_iters == 18
+    assert [record['iter'] for record in history] == [0, *times]
+    mean = [sum(r for s in h['ranks'].values() for r in s.values()) for h in history]
+    assert mean == sorted(mean, reverse=True) and mean[-1] < mean[0]
+
+
+def test_a_resumed_run_goes_on_with_its_shrinkings(base, tmp_path):
+    def cfg(cut):
+        cfg = config(base, pdrs=dict(shrinks=3, until=0.9))
+        cfg.custom_hooks.extend([dict(type='mmengine.StopAfterOne')] if cut else [])
+        return cfg
+
+    train(cfg(False), tmp_path / 'whole')
+    with pytest.raises(KeyboardInterrupt):
+        train(cfg(True), tmp_path / 'cut')
+    train(cfg(False), tmp_path / 'cut', resume=True)
+    whole, cut = (safe_load(tmp_path / n / 'epoch_3.pth') for n in ('whole', 'cut'))
+    assert whole['pdrs']['history'] == cut['pdrs']['history']
+    assert [record['iter'] for record in whole['pdrs']['history']] == [0, 2, 4, 6]
+
+
 def test_a_shrunk_checkpoint_loads_into_a_fresh_run(base, tmp_path):
     runner = train(config(base, pdrs=dict(rho=0.7)), tmp_path / '1')
     path = f'{runner.work_dir}/epoch_3.pth'
@@ -401,6 +433,10 @@ def test_what_is_logged(base, tmp_path, caplog):
         (dict(rho_task=dict(depth=95)), r'rho_task\[depth\] in \(0, 1\].*95'),
         (dict(beta=1.0), 'beta in'), (dict(min_rank=0), 'min_rank'), (dict(margin=-1), 'margin'),
         (dict(shrink_every=0), 'shrink_every'), (dict(start_epoch=1.5), 'start_epoch.*1.5'),
+        (dict(shrinks=0), 'shrinks to be an integer from 1'), (dict(shrinks=1.5), 'shrinks.*1.5'),
+        (dict(shrinks=15, until=0), r'until in \(0, 1\], a share of training, got 0'),
+        (dict(shrinks=15, shrink_every=2), 'shrinks=15 says when to shrink instead of start_epoch'),
+        (dict(shrinks=15, shrink_until=9), 'leave these out, or `shrinks`'),
         (dict(scope='steps'), "scope='steps' is unknown.*'step'"),
     ],
 )  # fmt: skip

@@ -90,8 +90,10 @@ def test_bfloat16(train):
     assert min(ranks) < 3
     wanted, scores = (torch.cat([s.flatten() for s in x.scores[0].values()]) for x in (plain, half))
     assert scores.dtype == torch.float32
-    # gradients of 8 bits: inner products that nearly cancel keep less
-    assert (scores - wanted).norm() < 0.2 * wanted.norm()
+    # gradients of 8 bits: inner products that nearly cancel keep less, .02 to .43 by the seed
+    assert (scores - wanted).norm() < 0.6 * wanted.norm()
+    both = torch.stack([scores, wanted])
+    assert torch.corrcoef(both)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize('clip', [None, CLIP], ids=['', 'clipped'])

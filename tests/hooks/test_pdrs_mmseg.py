@@ -21,7 +21,8 @@ variants = {
     'lora': {},
     'dora-ts-pd': {
         'model.backbone.plugins.0.cfg.type': 'DoRA',
-        'model.neck': dict(type='mtpeft.TSPD', in_channels=(8, 16, 32, 64)),
+        'model.neck': dict(type='mtpeft.TSPD', in_channels=(8, 16, 32, 64),
+                           base_sizes=((16, 16), (8, 8), (4, 4), (2, 2))),
     },
 }
 for name, options in variants.items():

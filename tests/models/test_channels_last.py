@@ -31,7 +31,7 @@ def build(family, method, channels_last, decoder):
                      dict(cfg=METHODS[method], targets=MLP[family], lanes='task')],
         ),
         necks=[dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4)), dict(type='TSPD')],
-        decoder=decoder, channels_last=channels_last,
+        decoder=decoder, channels_last=channels_last, img_size=(50, 64),
     )  # fmt: skip
     stir(model, 0.05)
     return model.double().eval()

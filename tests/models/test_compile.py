@@ -33,7 +33,7 @@ def build(cfg, train_also=(), necks=(), decoder=HEADS):
         train_also=['block_norms', *train_also],
     )
     model = MultiTaskModel(
-        tasks=['sal', 'depth'], backbone=backbone, decoder=decoder,
+        tasks=['sal', 'depth'], backbone=backbone, decoder=decoder, img_size=(64, 64),
         necks=[dict(type='ProjectionNeck', out_channels=(2, 3)), *necks],
     )  # fmt: skip
     stir(model, 0.1)

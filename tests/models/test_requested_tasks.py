@@ -17,10 +17,13 @@ from mtpeft.models import TADFormerBackbone
 from mtpeft.models.backbones import AdapterBackbone
 
 TASKS = dict(semseg=dict(num_classes=5), sal=dict(), depth=dict())
+SIZES = ((16, 24), (8, 12))
 SPECTRAL = [
-    dict(type='TSPD'),
-    dict(type='TSPD', xt_cons=None),
-    dict(type='ChannelwiseSpectralFilter'),
+    dict(type='TSPD', base_sizes=SIZES),
+    dict(type='TSPD', cw_sp=dict(filter='radial')),
+    dict(type='TSPD', base_sizes=SIZES, xt_cons=None),
+    dict(type='ChannelwiseSpectralFilter', base_sizes=SIZES),
+    dict(type='ChannelwiseSpectralFilter', filter='radial'),
     dict(type='CrossTaskConsensus'),
 ]
 SOME = 'timm Swin', 'mmseg Swin', 'timm ViT', 'timm EfficientNet'

@@ -16,21 +16,24 @@ from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
 from mtpeft.utils.suggest import hint
 
+FILTERS = ('full', 'radial')
+
 
 @MODELS.register_module()
 class ChannelwiseSpectralFilter(SpectralNeck):
-    r"""CW-SP: a learnt gain a task, level, channel and radial band (FAAR, arXiv 2603.20403).
+    r"""CW-SP: a learnt gain a task, level, channel and frequency (FAAR, arXiv 2603.20403).
 
     .. math::
-        y = \mathcal{F}^{-1}\big((1 + \delta_{b(u, v), c})\, \mathcal{F}(x)\big), \qquad
+        y = \mathcal{F}^{-1}\big((1 + \delta_{c, u, v})\, \mathcal{F}(x)\big), \qquad
         x \leftarrow x + \alpha\, (s_c\, y + t_c)
 
-    With the orthonormal transform of real signals, the bin
-    ``b = min(floor(bins * radius), bins - 1)`` of a frequency (radius 0 is the mean, 1 the Nyquist
-    frequency and all beyond), delta ~ N(0, ``std``^2), s = 1, t = 0. So the start is close to the
-    gain 1 + ``alpha``, not to the identity. Weight decay pulls delta to 0, an even gain.
+    With the orthonormal transform of real signals, delta ~ N(0, ``std``^2), s = 1, t = 0. So the
+    start is close to the gain 1 + ``alpha``, not to the identity. Weight decay pulls delta to 0,
+    an even gain. A level of (h, w) pixels has ``h (w // 2 + 1)`` weights a channel: the paper's "2D
+    spectral filters, specific to task and resolution".
 
-    ``x`` is ``(B, C, H, W)`` of any height and width, odd ones too. Parameters are named
+    ``x`` is ``(B, C, H, W)`` of any height and width, odd ones too: other sizes than the level's
+    own read the weights at their own frequencies, interpolated. Parameters are named
     ``filters.<task>.<level>.delta``, ``.scale``, ``.shift`` and ``.alpha`` (``filters.shared...``
     without tasks).
 
@@ -38,26 +41,31 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         in_channels: Widths of the levels, from the backbone where the model builds the neck.
         tasks: The model's tasks. ``None``: one stream, a tuple in and a tuple out, as mmseg's
             models expect of a neck.
-        filter: ``'radial'``: one weight a radial bin and channel. ``'full'``: one a frequency and
-            channel; features of another size read it at their own frequencies, interpolated.
-        bins: Number of radial bins.
+        filter: ``'full'``: a weight a frequency. ``'radial'``, as the released code: one a bin
+            ``min(floor(bins * radius), bins - 1)`` of frequencies (radius 0 is the mean, 1 the
+            Nyquist frequency and all beyond).
+        bins: For ``filter='radial'``: number of bins, 16 by default.
         base_sizes: For ``filter='full'``: height and width at which each level's weights are
-            kept, such as ``((56, 56), (28, 28), (14, 14), (7, 7))``.
+            kept, such as ``((56, 56), (28, 28), (14, 14), (14, 14))``. From the model where it
+            has ``img_size``.
         alpha: Start of alpha.
         std: Standard deviation of delta at the start.
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Raises:
-        ValueError: ``filter`` is unknown; ``bins`` is not a positive integer; ``std`` is negative;
-            ``base_sizes`` is missing, not wanted, or not one height and width a level.
+        ValueError: ``filter`` is unknown; ``bins`` is not a positive integer, or the filters have
+            none; ``std`` is negative; ``base_sizes`` is missing, or not one height and width a
+            level.
 
     Example:
         >>> import torch
-        >>> neck = ChannelwiseSpectralFilter((8, 16), tasks=['depth', 'normals'])
+        >>> neck = ChannelwiseSpectralFilter(
+        ...     (8, 16), tasks=['depth', 'normals'], base_sizes=((7, 5), (4, 3)))
         >>> levels = (torch.rand(1, 8, 7, 5), torch.rand(1, 16, 4, 3))
         >>> [tuple(level.shape) for level in neck(levels)['depth']]
         [(1, 8, 7, 5), (1, 16, 4, 3)]
-        >>> sum(p.numel() for p in neck.parameters()) == 2 * (16 * 24 + 2 * 24 + 2)
+        >>> a_task = 8 * 7 * (5 // 2 + 1) + 16 * 4 * (3 // 2 + 1) + 2 * (8 + 16) + 2
+        >>> sum(p.numel() for p in neck.parameters()) == 2 * a_task
         True
     """
 
@@ -65,26 +73,26 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
-        filter: str = 'radial',
-        bins: int = 16,
+        filter: str = 'full',
+        bins: int | None = None,
         base_sizes: Sequence[tuple[int, int]] | None = None,
         alpha: float = 0.6,
         std: float = 0.02,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)
-        if filter not in ('radial', 'full'):
-            raise ValueError(f"filter='{filter}' is unknown. " + hint(filter, ('radial', 'full')))
-        if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-            raise ValueError(f'Expected `bins` to be a positive integer, got {bins!r}.')
+        if filter not in FILTERS:
+            raise ValueError(f"filter='{filter}' is unknown. " + hint(str(filter), FILTERS))
         if std < 0:
             raise ValueError(f'Expected `std` to be at least 0, got {std}.')
-        _check_base_sizes(filter, base_sizes, len(self.out_channels))
+        _check_bins(filter, bins)
+        if filter == 'full':
+            _check_base_sizes(base_sizes, len(self.out_channels))
 
         def build(level: int, channels: int) -> SpectralFilter:
             if filter == 'full':
                 return FullFilter(channels, tuple(base_sizes[level]), alpha, std)
-            return RadialFilter(channels, bins, alpha, std)
+            return RadialFilter(channels, 16 if bins is None else bins, alpha, std)
 
         self.filters = ModuleDict(
             {
@@ -105,13 +113,26 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         return dict(zip(streams, zip(*out, strict=True), strict=True))
 
 
-def _check_base_sizes(filter: str, sizes: Sequence[tuple[int, int]] | None, levels: int) -> None:
-    if filter == 'radial':
-        if sizes is not None:
-            raise ValueError(
-                "`base_sizes` belongs to filter='full', but filter is 'radial': leave one out."
-            )
+def _check_bins(filter: str, bins: int | None) -> None:
+    if bins is None:
         return
+    if filter == 'full':
+        raise ValueError(
+            f"bins={bins} belongs to filter='radial', but filter is 'full', the default, with a "
+            "weight a frequency. Set filter='radial' or leave `bins` out."
+        )
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+        raise ValueError(f'Expected `bins` to be a positive integer, got {bins!r}.')
+
+
+def _check_base_sizes(sizes: Sequence[tuple[int, int]] | None, levels: int) -> None:
+    if sizes is None:
+        raise ValueError(
+            "filter='full' has a weight a frequency and has to know the sizes of the levels. Set "
+            '`img_size` of the MultiTaskModel (in a config img_size={{_base_.size}}) where its '
+            f'backbone is an AdapterBackbone, or `base_sizes` of the neck: {levels} pairs (height, '
+            "width), one a level. filter='radial' needs no sizes."
+        )
     wanted = f"filter='full' expects `base_sizes`: {levels} pairs (height, width), one a level"
     if not isinstance(sizes, Sequence) or len(sizes) != levels:
         raise ValueError(f'{wanted}, got {sizes}.')

@@ -24,6 +24,7 @@ class RescaleNeck(BaseModule):
         in_channels: Widths of the levels, from the backbone where the model builds the neck.
         tasks: The model's tasks.
         scales: Factor of each level.
+        base_sizes: Height and width of each level, from the model where it knows them.
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Raises:
@@ -42,6 +43,7 @@ class RescaleNeck(BaseModule):
         in_channels: Sequence[int],
         tasks: TaskSpec,
         scales: Sequence[float] = (4, 2, 1, 0.5),
+        base_sizes: Sequence[tuple[int, int]] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -52,6 +54,10 @@ class RescaleNeck(BaseModule):
         self.tasks = tuple(build_tasks(tasks))
         self.scales = tuple(scales)
         self.out_channels = tuple(in_channels)
+        #: sizes of the resized levels, ``None`` where those of the levels are not known
+        self.base_sizes = base_sizes and tuple(
+            _scaled(size, scale) for size, scale in zip(base_sizes, scales, strict=True)
+        )
 
     def forward(
         self, features: Features, tasks: Sequence[str] | None = None
@@ -63,6 +69,11 @@ class RescaleNeck(BaseModule):
         }
 
 
+def _scaled(size: Sequence[int], scale: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
 def _resize(x: Tensor, scale: float) -> Tensor:
-    size = [max(1, round(side * scale)) for side in x.shape[-2:]]
+    size = _scaled(x.shape[-2:], scale)
     return F.adaptive_avg_pool2d(x, size) if scale < 1 else resize(x, size)

@@ -26,14 +26,17 @@ class TSPD(SpectralNeck):
     *before* the filters. Both work on spectra, so one transform and one inverse a level suffice, of
     all tasks at once.
 
-    ``x`` is ``(B, C, H, W)`` of any height and width. With L levels of C channels in all, a task
-    has ``(bins + 2) C + 5 L`` parameters: 4,880 with widths (18, 36, 72, 144). They are named
-    ``cw_sp.filters.<task>.<level>...`` and ``xt_cons.bands.<task>.<level>...``.
+    ``x`` is ``(B, C, H, W)`` of any height and width. A task has, over its L levels of c channels
+    and (h, w) pixels, ``sum(c h (w // 2 + 1) + 2 c) + 5 L`` parameters: 69,104 with widths (18, 36,
+    72, 144) and pictures of 448; with ``filter='radial'`` ``sum((bins + 2) c) + 5 L``, 4,880. They
+    are named ``cw_sp.filters.<task>.<level>...`` and ``xt_cons.bands.<task>.<level>...``.
 
     Args:
         in_channels: Widths of the levels, from the backbone where the model builds the neck.
         tasks: The model's tasks. ``None``: one stream, a tuple in and a tuple out, as mmseg's
             models expect of a neck. One stream is filtered only: there is no consensus.
+        base_sizes: Height and width of each level, for filters with a weight a frequency. From the
+            model where it has ``img_size``.
         cw_sp: Options of :class:`~mtpeft.models.necks.ChannelwiseSpectralFilter` (``filter``,
             ``bins``, ...), ``None``: no filters.
         xt_cons: Options of :class:`~mtpeft.models.necks.CrossTaskConsensus` (``low``), ``None``:
@@ -46,9 +49,10 @@ class TSPD(SpectralNeck):
 
     Example:
         >>> import torch
-        >>> neck = TSPD((18, 36, 72, 144), tasks=['semseg', 'human_parts', 'sal', 'normals'])
-        >>> sum(p.numel() for p in neck.parameters())
-        19520
+        >>> neck = TSPD((18, 36, 72, 144), tasks=['semseg', 'human_parts', 'sal', 'normals'],
+        ...             base_sizes=((56, 56), (28, 28), (14, 14), (14, 14)))
+        >>> sum(p.numel() for p in neck.parameters()) == 4 * 69_104
+        True
         >>> levels = tuple(torch.rand(1, c, 6, 7) for c in (18, 36, 72, 144))
         >>> [tuple(level.shape) for level in neck(levels)['sal']]
         [(1, 18, 6, 7), (1, 36, 6, 7), (1, 72, 6, 7), (1, 144, 6, 7)]
@@ -58,6 +62,7 @@ class TSPD(SpectralNeck):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
+        base_sizes: Sequence[tuple[int, int]] | None = None,
         cw_sp: Mapping | None = _DEFAULTS,
         xt_cons: Mapping | None = _DEFAULTS,
         init_cfg: dict | None = None,
@@ -69,7 +74,8 @@ class TSPD(SpectralNeck):
                 'got None for both. To go without, leave TSPD out of `necks`.'
             )
         known = dict(in_channels=in_channels, tasks=tasks)
-        self.cw_sp = _part('ChannelwiseSpectralFilter', cw_sp, known)
+        sized = known if base_sizes is None else dict(known, base_sizes=base_sizes)
+        self.cw_sp = _part('ChannelwiseSpectralFilter', cw_sp, sized)
         self.xt_cons = _part('CrossTaskConsensus', xt_cons, known)
 
     @property

@@ -96,7 +96,7 @@ def test_behind_ts_pd_and_from_a_config():
         dict(type='SharedBaseDecoder', clock=dict(lcn=False, scale=10.0)),
         tasks=TASKS, in_channels=WIDTHS,
     )  # fmt: skip
-    logits = decoder(TSPD(WIDTHS, tasks=TASKS)(streams()))
+    logits = decoder(TSPD(WIDTHS, tasks=TASKS, base_sizes=((8, 8), (4, 4)))(streams()))
     assert {name: x.shape for name, x in logits.items()} == {
         'semseg': (2, 5, 8, 8), 'depth': (2, 1, 8, 8)
     }  # fmt: skip

@@ -15,6 +15,8 @@ from mtpeft.registry import MODELS
 
 CPU = torch.device('cpu')
 WIDTHS = (18, 36, 72, 144)
+RADIAL, FULL = dict(filter='radial'), dict(base_sizes=((6, 5), (3, 3)))
+KINDS = pytest.mark.parametrize('kind', [RADIAL, FULL], ids=['radial', 'full'])
 
 
 def build(widths=(3, 4), tasks=('sal', 'depth'), **options):
@@ -35,8 +37,8 @@ def test_bins_and_bands(size):
 
 
 @pytest.mark.parametrize('size', SIZES, ids=str)
-def test_formula(size):
-    neck = shake(build()).double()
+def test_radial_formula(size):
+    neck = shake(build(**RADIAL)).double()
     levels = (torch.randn(2, 3, *size).double(), torch.randn(2, 4, 5, 4).double())
     out = neck(levels)
     assert list(out) == ['sal', 'depth']
@@ -46,23 +48,27 @@ def test_formula(size):
             np.testing.assert_allclose(array(y), oracle.cw_sp(array(x), f), atol=1e-10)
 
 
-def test_start_is_near_a_gain_of_1_6_and_each_task_has_its_own():
-    neck = build(std=0.0)
+@KINDS
+def test_start_is_near_a_gain_of_1_6_and_each_task_has_its_own(kind):
+    neck = build(std=0.0, **kind)
     x = (torch.randn(2, 3, 7, 6), torch.randn(2, 4, 4, 3))
     for level, y in zip(x, neck(x)['sal'], strict=True):
         torch.testing.assert_close(y, 1.6 * level)
-    start = build(WIDTHS)
+    sizes = ((8, 7), (4, 4), (3, 2), (2, 2))
+    start = build(WIDTHS, **(kind if kind is RADIAL else dict(base_sizes=sizes)))
     deltas = torch.cat([f.delta.flatten() for levels in start.filters.values() for f in levels])
-    assert len(deltas) == 2 * 16 * 270
+    frequencies = [16] * 4 if kind is RADIAL else [h * (w // 2 + 1) for h, w in sizes]
+    assert len(deltas) == 2 * sum(c * n for c, n in zip(WIDTHS, frequencies, strict=True))
     assert abs(deltas.mean()) < 1e-3 and abs(deltas.std() - 0.02) < 1e-3
     assert not torch.equal(start.filters['sal'][0].delta, start.filters['depth'][0].delta)
-    assert build(alpha=0.0).filters['sal'][0].alpha == 0
-    torch.testing.assert_close(build(alpha=0.0)(x)['sal'][0], x[0])
+    still = build(alpha=0.0, **kind)
+    assert still.filters['sal'][0].alpha == 0
+    torch.testing.assert_close(still(x)['sal'][0], x[0])
 
 
 def test_one_bin_moves_the_energy_of_its_ring_only():
     """Parseval: what a gain of 3 in bin 5 adds is 8 times that ring's energy."""
-    neck = build((1,), ['sal'], std=0.0, alpha=1.0)
+    neck = build((1,), ['sal'], std=0.0, alpha=1.0, **RADIAL)
     with torch.no_grad():
         neck.filters['sal'][0].delta[5] = 2
     x = torch.randn(1, 1, 12, 10)
@@ -75,11 +81,14 @@ def test_one_bin_moves_the_energy_of_its_ring_only():
     torch.testing.assert_close(float(grown), 8 * energy, rtol=1e-4, atol=1e-4)
 
 
-def test_a_ripple_meets_the_gain_of_its_own_bin():
-    """3 waves over 16 pixels: radius 6/16, bin 6."""
-    neck = build((2,), ['sal'], std=0.0, alpha=1.0)
+@KINDS
+def test_a_ripple_meets_the_gain_of_its_own_frequency(kind):
+    """3 waves over 16 pixels: radius 6/16, bin 6; column 3."""
+    sizes = {} if kind is RADIAL else dict(base_sizes=[(16, 16)])
+    neck = build((2,), ['sal'], std=0.0, alpha=1.0, **{**kind, **sizes})
     with torch.no_grad():
-        neck.filters['sal'][0].delta[6, 1] = 0.5
+        delta = neck.filters['sal'][0].delta
+        delta[(6, 1) if kind is RADIAL else (1, 0, 3)] = 0.5
     wave = torch.cos(2 * math.pi * 3 * torch.arange(16) / 16).expand(1, 2, 16, 16)
     y = neck((wave,))['sal'][0]
     torch.testing.assert_close(y[:, 0], 2 * wave[:, 0])
@@ -91,25 +100,19 @@ def test_a_ripple_meets_the_gain_of_its_own_bin():
 @pytest.mark.parametrize('size', SIZES, ids=str)
 def test_full_filter_at_its_own_size(size):
     """Weights of one frequency and its negative that differ act as their mean."""
-    neck = shake(build((2,), ['sal'], filter='full', base_sizes=[size])).double()
+    neck = shake(build((2,), ['sal'], base_sizes=[size])).double()
     f = neck.filters['sal'][0]
-    height, width = size
-    assert f.delta.shape == (2, height, width // 2 + 1)
-    half, whole = 1 + array(f.delta), np.empty((2, height, width))
-    for i in range(height):
-        for j in range(width):
-            other = (-i % height, width - j)
-            whole[:, i, j] = half[:, i, j] if j <= width // 2 else half[:, other[0], other[1]]
+    assert f.delta.shape == (2, size[0], size[1] // 2 + 1)
     x = torch.randn(2, 2, *size).double()
     y = neck((x,))['sal'][0]
-    np.testing.assert_allclose(array(y), oracle.filtered(array(x), f, whole), atol=1e-10)
+    np.testing.assert_allclose(array(y), oracle.cw_sp(array(x), f), atol=1e-10)
 
 
 @pytest.mark.parametrize('base, size', [((8, 8), (12, 10)), ((9, 7), (4, 5)), ((4, 6), (9, 13)),
                                         ((1, 1), (3, 4)), ((6, 6), (1, 1))])  # fmt: skip
 def test_full_filter_at_another_size(base, size):
     """Against NumPy's interpolation over frequencies, periodic in the rows."""
-    neck = shake(build((2,), ['sal'], filter='full', base_sizes=[base])).double()
+    neck = shake(build((2,), ['sal'], base_sizes=[base])).double()
     f = neck.filters['sal'][0]
     weights = 1 + array(f.delta)
     rows, columns = np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])
@@ -131,7 +134,7 @@ def test_full_filter_at_another_size(base, size):
 
 
 def test_full_filter_that_is_even_stays_even():
-    neck = build((3,), ['sal'], filter='full', base_sizes=[(8, 7)], std=0.0)
+    neck = build((3,), ['sal'], base_sizes=[(8, 7)], std=0.0)
     with torch.no_grad():
         neck.filters['sal'][0].delta.fill_(0.5)
     for size in [(8, 7), (16, 14), (5, 4), (1, 9)]:
@@ -141,29 +144,31 @@ def test_full_filter_that_is_even_stays_even():
 
 
 @pytest.mark.parametrize('size', SIZES, ids=str)
-@pytest.mark.parametrize('kind', ['radial', 'full'])
+@KINDS
 def test_spectrum_of_the_output_without_a_detour(size, kind):
-    options = dict(filter='full', base_sizes=[(6, 5)]) if kind == 'full' else {}
+    options = dict(base_sizes=[(6, 5)]) if kind is FULL else RADIAL
     f = shake(build((3,), None, **options)).double().filters['shared'][0]
     x = torch.randn(2, 3, *size).double()
     spectrum = f.on_spectrum(torch.fft.rfft2(x, norm='ortho'), size)
     torch.testing.assert_close(spectrum, torch.fft.rfft2(f(x), norm='ortho'))
 
 
-def test_gradients_reach_every_parameter():
-    for options in ({}, dict(filter='full', base_sizes=[(6, 5), (3, 3)])):
-        neck = shake(build(**options))
-        out = neck((torch.randn(2, 3, 12, 9), torch.randn(2, 4, 6, 5)))
-        sum(y.pow(3).sum() for levels in out.values() for y in levels).backward()
-        assert all(p.grad is not None and p.grad.abs().max() > 0 for p in neck.parameters())
-    radial = shake(build((2,), ['sal']))
-    radial((torch.randn(1, 2, 32, 32),))['sal'][0].pow(3).sum().backward()
-    assert (radial.filters['sal'][0].delta.grad != 0).all()
+@KINDS
+@pytest.mark.parametrize('sizes', [((6, 5), (3, 3)), ((12, 9), (6, 5)), ((32, 32), (16, 17))],
+                         ids=['own', 'larger', 'large'])  # fmt: skip
+def test_gradients_reach_every_weight(kind, sizes):
+    neck = shake(build(**kind))
+    levels = tuple(torch.randn(2, c, *size) for c, size in zip((3, 4), sizes, strict=True))
+    sum(y.pow(3).sum() for levels in neck(levels).values() for y in levels).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in neck.parameters())
+    if kind is FULL or sizes[0] == (32, 32):
+        assert all((f.delta.grad != 0).all() for fs in neck.filters.values() for f in fs)
 
 
-@pytest.mark.parametrize('options', [{}, dict(filter='full', base_sizes=[(3, 4)])], ids=str)
+@pytest.mark.parametrize('options', [dict(RADIAL, bins=4), dict(base_sizes=[(3, 4)]),
+                                     dict(base_sizes=[(4, 3)])], ids=str)  # fmt: skip
 def test_gradcheck(options):
-    f = shake(build((2,), None, bins=4, **options)).double().filters['shared'][0]
+    f = shake(build((2,), None, **options)).double().filters['shared'][0]
     x = torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True)
     values = [p.detach().clone().requires_grad_() for p in f.parameters()]
     names = [name for name, _ in f.named_parameters()]
@@ -175,8 +180,9 @@ def test_gradcheck(options):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_is_rounded_only_at_the_end(dtype):
-    neck = shake(build())
+@KINDS
+def test_half_precision_is_rounded_only_at_the_end(dtype, kind):
+    neck = shake(build(**kind))
     levels = (torch.randn(2, 3, 7, 9).to(dtype), torch.randn(2, 4, 4, 5))
     wanted = neck((levels[0].float(), levels[1]))['sal']
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -184,15 +190,16 @@ def test_half_precision_is_rounded_only_at_the_end(dtype):
     assert [y.dtype for y in out] == [dtype, torch.float32]
     assert torch.equal(out[0], wanted[0].to(dtype)) and torch.equal(out[1], wanted[1])
     # a model in half precision as a whole
-    halved = build()
+    halved = build(**kind)
     halved.load_state_dict(neck.state_dict())
     y = halved.to(dtype)(tuple(x.to(dtype) for x in levels))['sal'][0]
     assert y.dtype == dtype
     torch.testing.assert_close(y.float(), wanted[0], atol=0.05, rtol=0.05)
 
 
-def test_state_and_components():
-    neck, other = shake(build()), build()
+@KINDS
+def test_state_and_components(kind):
+    neck, other = shake(build(**kind)), build(**kind)
     state = neck.state_dict()
     assert list(state)[:4] == [
         f'filters.sal.0.{name}' for name in ('delta', 'scale', 'shift', 'alpha')
@@ -207,15 +214,16 @@ def test_state_and_components():
 
 
 def test_grids_of_inference_serve_training():
-    neck, x = build((3,), ['sal']), torch.randn(1, 3, 17, 23)
+    neck, x = build((3,), ['sal'], **RADIAL), torch.randn(1, 3, 17, 23)
     with torch.inference_mode():
         neck((x,))
     neck((x,))['sal'][0].sum().backward()
     assert neck.filters['sal'][0].delta.grad.any()
 
 
-def test_a_changing_size_compiles_into_one_graph():
-    neck = shake(build())
+@KINDS
+def test_a_changing_size_compiles_into_one_graph(kind):
+    neck = shake(build(**kind))
     compiled = torch.compile(neck, fullgraph=True, backend='eager')
     for size in [(9, 6), (11, 7)]:
         levels = (torch.randn(1, 3, *size), torch.randn(1, 4, 4, 4))
@@ -235,7 +243,8 @@ def test_inside_an_mmseg_model():
         data_preprocessor=dict(type='SegDataPreProcessor', mean=[0.0] * 3, std=[255.0] * 3,
                                size=(64, 64), seg_pad_val=255),
         backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, norm_cfg=norm),
-        neck=dict(type='mtpeft.ChannelwiseSpectralFilter', in_channels=[8, 16, 32, 64]),
+        neck=dict(type='mtpeft.ChannelwiseSpectralFilter', in_channels=[8, 16, 32, 64],
+                  base_sizes=[(16, 16), (8, 8), (4, 4), (2, 2)]),
         decode_head=dict(type='FCNHead', in_channels=64, in_index=3, channels=8, num_convs=1,
                          num_classes=3, norm_cfg=norm),
         train_cfg=dict(), test_cfg=dict(mode='whole'),
@@ -261,15 +270,16 @@ def test_inside_an_mmseg_model():
 
 @pytest.mark.parametrize('options, words', [
     (dict(filter='radail'), "filter='radail' is unknown. Did you mean 'radial'"),
-    (dict(bins=0), 'positive integer, got 0'),
-    (dict(bins=2.5), 'positive integer, got 2.5'),
-    (dict(bins=True), 'positive integer, got True'),
+    (dict(RADIAL, bins=0), 'positive integer, got 0'),
+    (dict(RADIAL, bins=2.5), 'positive integer, got 2.5'),
+    (dict(RADIAL, bins=True), 'positive integer, got True'),
+    (dict(FULL, bins=16), "bins=16 belongs to filter='radial'"),
     (dict(std=-1), 'at least 0, got -1'),
-    (dict(filter='full'), 'expects `base_sizes`: 2 pairs (height, width), one a level, got None'),
-    (dict(filter='full', base_sizes=[(4, 4)]), 'one a level, got [(4, 4)]'),
-    (dict(filter='full', base_sizes=(4, 4)), 'all positive integers, got 4'),
-    (dict(filter='full', base_sizes=[(4, 4), (2, 0)]), 'all positive integers, got (2, 0)'),
-    (dict(base_sizes=[(4, 4), (2, 2)]), "belongs to filter='full'"),
+    ({}, 'Set `img_size` of the MultiTaskModel (in a config img_size={{_base_.size}})'),
+    ({}, "`base_sizes` of the neck: 2 pairs (height, width), one a level. filter='radial' needs"),
+    (dict(base_sizes=[(4, 4)]), 'one a level, got [(4, 4)]'),
+    (dict(base_sizes=(4, 4)), 'all positive integers, got 4'),
+    (dict(base_sizes=[(4, 4), (2, 0)]), 'all positive integers, got (2, 0)'),
     (dict(widths=(3, 0)), 'positive integers, got (3, 0)'),
     (dict(widths=()), 'positive integers, got ()'),
 ])  # fmt: skip
@@ -279,7 +289,7 @@ def test_options_that_are_refused(options, words):
 
 
 def test_features_that_are_refused():
-    neck = build()
+    neck = build(**FULL)
     a, b = torch.rand(1, 3, 4, 4), torch.rand(1, 4, 2, 2)
     with pytest.raises(KeyError, match=r"stream of 'sel'.*Did you mean 'sal'"):
         neck(dict(sal=(a, b), depth=(a, b), sel=(a, b)))
@@ -293,4 +303,4 @@ def test_features_that_are_refused():
     with pytest.raises(ValueError, match=r'at level 0.*got \(3, 4, 4\)'):
         neck((a[0], b))
     with pytest.raises(TypeError, match='built without tasks .* got streams of sal'):
-        build(tasks=None)(dict(sal=(a, b)))
+        build(tasks=None, **FULL)(dict(sal=(a, b)))
