@@ -468,6 +468,8 @@ def test_the_result_says_what_the_logs_say(real):
     saved = safe_load(folder / 'epoch_2.pth')
     times = saved['message_hub']['log_scalars']['train/time'].data[0]
     assert len(times) == 6 and result['seconds_per_step'] == statistics.median(times)
+    assert result['training_seconds'] == pytest.approx(sum(times))
+    assert result['host']['processor']
     assert result['seed'] == 0 and 50 < result['peak_memory_mb'] < 100_000
     depth = result['headline']['depth']
     assert (depth['metric'], depth['unit'], depth['lower_is_better']) == ('rmse', 'm', True)

@@ -41,9 +41,9 @@ class Entry:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r'[\w+][\w.+-]*', self.label):
+        if not re.fullmatch(r'[\w+][\w.+@-]*', self.label):
             raise ValueError(
-                f'Expected a label of letters, digits and _ . + - (it names a folder), '
+                f'Expected a label of letters, digits and _ . + - @ (it names a folder), '
                 f'got {self.label!r}.'
             )
         if self.role not in ROLES:
