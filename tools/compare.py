@@ -1,8 +1,9 @@
 """Compare methods under one recipe: run a suite, or what it still lacks, and write its table.
 
 Runs are made one after another. The same command goes on where an earlier one stopped, also within
-a run; started twice, both share the runs between them. Written to the work dir after every run: table.md, table.csv, delta_m.png (Delta_m against
-trainable parameters) and baselines.json (for the option baselines of MultiTaskEvaluator).
+a run; started twice, both share the runs between them. Written to the work dir after every run:
+table.md, table.csv, delta_m.png (Delta_m against trainable parameters) and baselines.json (for the
+option baselines of MultiTaskEvaluator).
 Exit status: 1 if a run failed or was left out, 2 if nothing was run because the recipe changed.
 """
 
