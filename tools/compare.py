@@ -1,8 +1,9 @@
 """Compare methods under one recipe: run a suite, or what it still lacks, and write its table.
 
 Runs are made one after another. The same command goes on where an earlier one stopped, also within
-a run. Written to the work dir after every run: table.md, table.csv, delta_m.png (Delta_m against
-trainable parameters) and baselines.json (for the option baselines of MultiTaskEvaluator).
+a run; started twice, both share the runs between them. Written to the work dir after every run:
+table.md, table.csv, delta_m.png (Delta_m against trainable parameters) and baselines.json (for the
+option baselines of MultiTaskEvaluator).
 Exit status: 1 if a run failed or was left out, 2 if nothing was run because the recipe changed.
 """
 
@@ -15,7 +16,14 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mtpeft.apis.suite import ChangedRecipeError, SuiteRunner, collect, load_suite, write_report
+from mtpeft.apis.suite import (
+    ChangedRecipeError,
+    ResultFiles,
+    SuiteRunner,
+    collect,
+    load_suite,
+    write_report,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,7 +40,15 @@ def parse_args() -> argparse.Namespace:
         help='run only these: paths of configs (those beside the suite are added) or labels',
     )  # fmt: skip
     parser.add_argument('--work-dir', help='default: work_dirs/suites/<name of the suite>')
-    parser.add_argument('--seeds', nargs='+', type=int, help='default: those of the suite')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help='of all entries; default: those of the suite'
+    )
+    parser.add_argument(
+        '--results', metavar='DIR',
+        help='keep each finished result as a small file DIR/<suite>/<label>_seed<k>.json, to be '
+             'committed; a run that has its file there is finished. --collect reads docs/results '
+             'by default',
+    )  # fmt: skip
     parser.add_argument(
         '--collect', action='store_true',
         help='run nothing, only write the table of what is there; runs made with other '
@@ -53,17 +69,21 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     suite = load_suite(args.suite, ROOT / 'configs' / 'suites')
-    suite = dataclasses.replace(
-        suite,
-        cfg_options={**suite.cfg_options, **args.cfg_options},
-        seeds=tuple(args.seeds or suite.seeds),
-    )
+    suite = dataclasses.replace(suite, cfg_options={**suite.cfg_options, **args.cfg_options})
+    suite = suite.with_seeds(args.seeds) if args.seeds else suite
     suite, chosen = suite.with_configs(args.configs)
     work_dir = Path(args.work_dir or Path('work_dirs') / 'suites' / suite.name)
+    results = args.results or (ROOT / 'docs' / 'results' if args.collect else None)
+    results = results and ResultFiles(Path(os.path.relpath(Path(results) / suite.name)))
+
+    def report() -> None:
+        if args.results:
+            results.keep(suite, collect(suite, work_dir, results))
+        write_report(suite, work_dir, results)
+
     runner = SuiteRunner(
         suite, work_dir, os.path.relpath(ROOT / 'tools' / 'train.py'), redo=args.redo,
-        say=lambda text: print(text, flush=True),
-        after_run=lambda: write_report(suite, work_dir),
+        say=lambda text: print(text, flush=True), after_run=report, results=results,
     )  # fmt: skip
     try:
         if args.dry_run:
@@ -77,17 +97,18 @@ def main() -> int:
         print(error)
         return 2
     except KeyboardInterrupt:
-        write_report(suite, work_dir)
+        report()
         print('Interrupted. The same command goes on from here.')
         return 130
-    write_report(suite, work_dir)
+    report()
     print((work_dir / 'table.md').read_text().split('\n## Runs')[0])
     print(f'Written to {work_dir}: ' + ', '.join(sorted(p.name for p in work_dir.glob('*.*'))))
     # what is not run yet is no failure when collecting
     failed = {'failed', 'broken', 'changed'} | (
         set() if args.collect else {'missing', 'unfinished'}
     )
-    runs = [run for run in collect(suite, work_dir) if run.entry in chosen or args.collect]
+    runs = collect(suite, work_dir, results)
+    runs = [run for run in runs if run.entry in chosen or args.collect]
     return int(any(run.status in failed for run in runs))
 
 

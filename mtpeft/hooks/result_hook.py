@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 import os
+import platform
 import resource
 import statistics
 import subprocess
@@ -31,8 +32,8 @@ class ResultHook(Hook):
     It holds the metrics of the last epoch's evaluation (done now if the run was stopped between
     the last checkpoint and its evaluation), each task's headline, the trainable parameters (those
     at the start, and ``effective``: at the end, without pruned components of adapters), the mean
-    rank of adapters, the median time of a training step with its loading of data, the peak memory,
-    and what the run was made with. Memory is the most that tensors took on a GPU, else that of the
+    rank of adapters, the median time of a training step with its loading of data and the sum of
+    all, the peak memory, and what the run was made with. Memory is the most that tensors took on a GPU, else that of the
     main process (without the workers that load data), since the start or the last resume.
 
     Args:
@@ -82,9 +83,11 @@ class ResultHook(Hook):
             headline=headlines(metrics, getattr(runner.val_loop.evaluator, 'tasks', {})),
             parameters=self._parameters,
             seconds_per_step=statistics.median(times.data[0].tolist()) if times else None,
+            training_seconds=float(times.data[0].sum()) if times else None,
             **peak_memory(), commit=git_commit(),
             host=dict(
-                cpus=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__,
+                cpus=os.cpu_count(), processor=processor_name(), threads=torch.get_num_threads(),
+                torch=torch.__version__,
                 device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
             ),
             date=datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
@@ -153,6 +156,14 @@ def peak_memory() -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 2**20 if sys.platform == 'darwin' else 1024
     return dict(peak_memory_mb=peak / unit, peak_memory_of='process')
+
+
+def processor_name() -> str:
+    """Name of the processor, such as ``'AMD EPYC 7B13'``; its architecture where none is known."""
+    file = Path('/proc/cpuinfo')
+    lines = file.read_text().splitlines() if file.is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return next(filter(None, names), '') or platform.processor() or platform.machine()
 
 
 def git_commit() -> str | None:

@@ -18,10 +18,11 @@ _KINDS: dict[str, dict[str, Any]] = {
     'values': dict(ignore_value=0.0, activation='none', interpolation='linear'),
     'vectors': dict(ignore_value=0.0, activation='normalize', interpolation='linear'),
 }
+INTERPOLATIONS = ('nearest', 'linear')
 _CHOICES = {
     'kind': tuple(_KINDS),
     'activation': ('argmax', 'sigmoid', 'normalize', 'none'),
-    'interpolation': ('nearest', 'linear'),
+    'interpolation': INTERPOLATIONS,
     'hflip': ('keep', 'negate_x'),
     'rotation': ('keep', 'turn_vectors'),
     'scaling': ('keep', 'divide'),

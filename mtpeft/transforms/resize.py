@@ -1,9 +1,15 @@
 """Another size in pixels."""
 
+import dataclasses
+from collections.abc import Mapping
+
 import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mtpeft.registry import TRANSFORMS
+from mtpeft.tasks import DenseTask
+from mtpeft.tasks.dense_task import INTERPOLATIONS
 from mtpeft.transforms.resample import map_labels, resize_label, set_image
 from mtpeft.transforms.sizes import Size, height_width
 from mtpeft.utils.suggest import hint
@@ -21,9 +27,13 @@ class MTResize(BaseTransform):
         interpolation: How the picture is sampled: ``'linear'``, ``'cubic'`` or ``'area'``. Labels
             follow their task.
         labels: Whether labels are resized too. ``False`` evaluates at the labels' own size.
+        label_interpolation: ``'nearest'`` or ``'linear'`` by name of a task, where it is not that
+            of the task. Evaluation of depth is by ``'nearest'``: every label is then a measured
+            one, while a linear one at a rim lies between two surfaces, where a network that blurs
+            is right.
 
     Raises:
-        ValueError: ``size`` is not positive, or ``interpolation`` unknown.
+        ValueError: ``size`` is not positive, or an interpolation unknown.
 
     Example:
         >>> import numpy as np
@@ -38,11 +48,19 @@ class MTResize(BaseTransform):
         keep_ratio: bool = False,
         interpolation: str = 'linear',
         labels: bool = True,
+        label_interpolation: Mapping[str, str] | None = None,
     ) -> None:
         if interpolation not in _MODES:
             raise ValueError(
                 f"interpolation='{interpolation}' is unknown. " + hint(interpolation, _MODES)
             )
+        self.label_interpolation = dict(label_interpolation or {})
+        for name, mode in self.label_interpolation.items():
+            if mode not in INTERPOLATIONS:
+                raise ValueError(
+                    f"label_interpolation['{name}']='{mode}' is unknown. "
+                    + hint(str(mode), INTERPOLATIONS)
+                )
         self.size = height_width(size)
         self.keep_ratio = keep_ratio
         self.interpolation = interpolation
@@ -56,8 +74,14 @@ class MTResize(BaseTransform):
             img = cv2.resize(img, size[::-1], interpolation=_MODES[self.interpolation])
         set_image(results, img)
         if self.labels:
-            map_labels(results, lambda label, task: resize_label(label, task, size))
+            map_labels(results, lambda label, task: self._resized(label, task, size))
         return results
+
+    def _resized(self, label: np.ndarray, task: DenseTask, size: tuple[int, int]) -> np.ndarray:
+        mode = self.label_interpolation.get(task.name, task.interpolation)
+        if mode != task.interpolation:
+            task = dataclasses.replace(task, interpolation=mode)
+        return resize_label(label, task, size)
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if not self.keep_ratio:

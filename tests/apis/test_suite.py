@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import importlib.util
 import itertools
 import json
 import math
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 from helpers.engine import CONFIG, ROOT, call_tool, tiny, train, write_base
 from helpers.shrunk import shrinking
-from helpers.suites import calls, make_suite, run, statuses
+from helpers.suites import calls, compare, fake_tools, make_suite, run, statuses
 from matplotlib.text import Text
 
 import mtpeft.apis.suite.run as suite_run
@@ -138,17 +137,40 @@ def test_baselines_are_what_the_evaluator_reads(tmp_path):
     )  # fmt: skip
 
 
-def test_delta_is_over_the_seeds_that_all_have(tmp_path):
-    path = make_suite(tmp_path, FIGURES)
-    run(load_suite(str(path)), tmp_path)
-    suite = load_suite(str(make_suite(tmp_path, FIGURES, seeds=[0, 1])))
-    _, chosen = suite.with_configs(['lora'])
-    run(suite, tmp_path, chosen)
+@pytest.mark.parametrize(
+    ('single', 'method', 'gains'),
+    [
+        # (42 - 40) / 40 and (1 - .9) / 1; (48 - 40) / 40 and (1 - .75) / 1
+        ([0], [0, 1], [(5 + 10) / 2, (20 + 25) / 2]),
+        # over 42 and .9
+        ([0, 1], [0], [0.0]),
+        ([0, 1], [1], [(100 / 7 + 100 / 6) / 2]),
+    ],
+)
+def test_all_rows_have_one_baseline_however_many_seeds(tmp_path, single, method, gains):
+    seeds = dict(semseg=single, depth=single, lora=method)
+    suite = load_suite(str(make_suite(tmp_path, FIGURES, seeds=[7], own_seeds=seeds)))
+    run(suite, tmp_path)
+    made = {(c.split()[0], int(c.split()[1])) for c in calls(tmp_path)}
+    assert made == {(label, seed) for label, own in seeds.items() for seed in own}
     row = summarise(collect(suite, tmp_path / 'work')).rows[1]
-    assert row.seeds == (0, 1) and row.metrics['semseg/mIoU'].mean == 45.0
-    # (42 - 40) / 40 and (1 - .9) / 1, of seed 0
-    assert row.delta_m.mean == pytest.approx((5 + 10) / 2) and row.delta_m.number == 1
-    assert row.delta_note == 'of seeds [0] only'
+    assert row.seeds == tuple(method) and row.delta_note == ''
+    assert row.delta_m.mean == pytest.approx(statistics.fmean(gains), abs=1e-9)
+    assert row.delta_m.number == len(gains)
+    text = write_report(suite, tmp_path / 'work') and (tmp_path / 'work/table.md').read_text()
+    line = next(line for line in text.splitlines() if line.startswith('| lora |'))
+    assert ('±' in line) == (len(method) > 1)
+    # the command line decides for all entries
+    assert {r.seed for r in collect(suite.with_seeds([3, 4]), tmp_path / 'work')} == {3, 4}
+
+
+def test_runs_are_made_by_stage_then_by_seed(tmp_path):
+    path = make_suite(tmp_path, FIGURES, seeds=[0, 1], stages=dict(semseg=1, depth=-1))
+    run(load_suite(str(path)), tmp_path)
+    made = [f'{label} {seed} new' for label in ('depth', 'lora', 'semseg') for seed in (0, 1)]
+    assert calls(tmp_path) == made
+    # the table keeps the order of the file
+    assert list(statuses(load_suite(str(path)), tmp_path))[::-1] == list(FIGURES)
 
 
 def test_no_delta_without_every_baseline(tmp_path):
@@ -290,6 +312,8 @@ def test_configs_restrict_or_add(tmp_path):
         ("entries = [dict(label='a', config='c.py', rol='x')]", "no option 'rol'.*'role'"),
         ("entries = [dict(label='a', config='c.py')] * 2", 'occurs twice'),
         ("entries = [dict(label='a', config='c.py')]\nseeds = [1, 1]", 'different seeds'),
+        ("entries = [dict(label='a', config='c.py', seeds=[])]", "'a': Expected different seeds"),
+        ("entries = [dict(label='a', config='c.py', stage='x')]", "'a': expected stage"),
     ],
 )
 def test_a_wrong_suite_says_what_is_wrong(tmp_path, text, match):
@@ -337,20 +361,9 @@ def test_plot_labels_stay_on_the_page_and_apart():
     assert plot_delta(rows, 'title').startswith(b'\x89PNG')
 
 
-def compare(monkeypatch, capsys, *words, root=None):
-    """``main`` of tools/compare.py, with the fake tools/train.py in ``root``."""
-    spec = importlib.util.spec_from_file_location('compare', ROOT / 'tools' / 'compare.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.ROOT = root or ROOT
-    monkeypatch.setattr(sys, 'argv', ['compare.py', *map(str, words)])
-    return module.main(), capsys.readouterr().out
-
-
 def test_the_tool(tmp_path, monkeypatch, capsys):
     suite = make_suite(tmp_path, FIGURES, lora='kill')
-    (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools/train.py').write_text((ROOT / 'tests/data/fake_train.py').read_text())
+    fake_tools(tmp_path)
     words = ('--suite', suite, '--work-dir', tmp_path / 'work')
 
     def call(*more):
@@ -468,6 +481,8 @@ def test_the_result_says_what_the_logs_say(real):
     saved = safe_load(folder / 'epoch_2.pth')
     times = saved['message_hub']['log_scalars']['train/time'].data[0]
     assert len(times) == 6 and result['seconds_per_step'] == statistics.median(times)
+    assert result['training_seconds'] == pytest.approx(sum(times))
+    assert result['host']['processor']
     assert result['seed'] == 0 and 50 < result['peak_memory_mb'] < 100_000
     depth = result['headline']['depth']
     assert (depth['metric'], depth['unit'], depth['lower_is_better']) == ('rmse', 'm', True)

@@ -1,14 +1,20 @@
 """Suites of runs that tests/data/fake_train.py makes."""
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from helpers.engine import ROOT
 
 from mtpeft.apis.suite import SuiteRunner, collect
 
 
-def make_suite(folder: Path, figures: dict, seeds=(0,), extra=(), **behaviour) -> Path:
+def make_suite(
+    folder: Path, figures: dict, seeds=(0,), extra=(), own_seeds=(), stages=(), **behaviour
+) -> Path:  # fmt: skip
     """Write configs and a suite; entries of one task are single-task ones."""
+    own_seeds, stages = dict(own_seeds), dict(stages)
     entries = []
     for label, figure in figures.items():
         text = (
@@ -17,7 +23,8 @@ def make_suite(folder: Path, figures: dict, seeds=(0,), extra=(), **behaviour) -
         )
         (folder / f'{label}.py').write_text(text)
         role = 'single_task' if len(figure) == 1 else 'method'
-        entries.append(dict(label=label, config=f'{label}.py', role=role))
+        more = dict(seeds=own_seeds.get(label), stage=stages.get(label, 0))
+        entries.append(dict(label=label, config=f'{label}.py', role=role, **more))
     for label in extra:
         entries.append(dict(label=label, config=f'{label}.py'))
         if label != 'missing':
@@ -27,10 +34,31 @@ def make_suite(folder: Path, figures: dict, seeds=(0,), extra=(), **behaviour) -
     return file
 
 
-def run(suite, folder: Path, entries=None, say=lambda text: None, redo=False) -> None:
+def run(suite, folder: Path, entries=None, say=lambda text: None, **options) -> None:
     """Run a suite in ``folder/work``."""
     fake = ROOT / 'tests' / 'data' / 'fake_train.py'
-    SuiteRunner(suite, folder / 'work', fake, say=say, redo=redo).run(entries)
+    SuiteRunner(suite, folder / 'work', fake, say=say, **options).run(entries)
+
+
+def fake_tools(root: Path) -> None:
+    """A ``tools/train.py`` in ``root`` that is the fake one."""
+    (root / 'tools').mkdir()
+    (root / 'tools/train.py').write_text((ROOT / 'tests/data/fake_train.py').read_text())
+
+
+def load_compare(root: Path | str) -> ModuleType:
+    """tools/compare.py as if it lay in ``root``."""
+    spec = importlib.util.spec_from_file_location('compare', ROOT / 'tools' / 'compare.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.ROOT = Path(root)
+    return module
+
+
+def compare(monkeypatch, capsys, *words, root=ROOT) -> tuple[int, str]:
+    """Exit status and output of tools/compare.py in ``root``."""
+    monkeypatch.setattr(sys, 'argv', ['compare.py', *map(str, words)])
+    return load_compare(root).main(), capsys.readouterr().out
 
 
 def calls(folder: Path) -> list[str]:

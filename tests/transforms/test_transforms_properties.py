@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from helpers.engine import ROOT
+from mmengine.config import Config
 
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import build_tasks
@@ -77,6 +79,47 @@ def test_linear_values_stay_within_their_neighbours():
     middle = wide[8:24][wide[8:24] > 0]
     assert middle.min() >= 2 and middle.max() <= 4 and (np.diff(middle) >= 0).all()
     assert (wide[30:46] == 0).all()
+
+
+def two_surfaces():
+    """A step in depth between two invalid columns, and normals that change at the same place."""
+    depth = np.tile(np.repeat(np.array([0, 2, 4, 0], np.float32), 6), (24, 1))
+    normals = np.zeros((24, 24, 3), np.float32)
+    normals[:, :12, 0] = normals[:, 12:, 2] = 1
+    labels = dict(depth=depth, normals=normals)
+    return dict(
+        img=np.zeros((24, 24, 3), np.uint8), img_path='x', tasks=build_tasks(list(labels)),
+        labels=labels,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize('size', [(24, 32), (12, 40)])
+def test_a_label_can_be_resized_otherwise_than_its_task_says(size):
+    """Nearest: at the middle of each new pixel stands the label of the old one that it is in."""
+    nearest = MTResize(size, label_interpolation=dict(depth='nearest'))(two_surfaces())['labels']
+    linear = MTResize(size)(two_surfaces())['labels']
+    columns = ((np.arange(size[1]) + 0.5) * 24 / size[1]).astype(int)
+    np.testing.assert_array_equal(
+        nearest['depth'], np.tile(two_surfaces()['labels']['depth'][0, columns], (size[0], 1))
+    )
+    assert set(np.unique(linear['depth'])) > {0, 2, 4}
+    np.testing.assert_array_equal(nearest['normals'], linear['normals'])
+
+
+@pytest.mark.parametrize('name', ['nyud_mt', 'nyud_mt_small'])
+def test_depth_of_nyud_is_judged_at_measured_labels(name):
+    """Between two surfaces a network that blurs would be right at linear labels."""
+    data = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
+    pipeline = data.test_pipeline
+    results = two_surfaces()
+    for cfg in pipeline:
+        # another size than that of the labels, small enough to see
+        more = dict(size=(35, 35)) if cfg.type == 'MTResize' else {}
+        results = TRANSFORMS.build({**cfg, **more})(results)
+    gt = results['data_samples'].gt
+    assert set(gt['depth'].unique().tolist()) == {0, 2, 4}
+    assert 0 < (gt['normals'][0] % 1 > 0).sum()
+    assert data.val_dataloader.dataset.pipeline == data.test_dataloader.dataset.pipeline == pipeline
 
 
 def test_outside_is_constant_in_the_picture_and_ignored_in_labels(speckled):
@@ -189,6 +232,7 @@ def test_pack_refuses_a_normalised_picture_and_unequal_labels(sample):
         (dict(type='MTRandomFlop'), "Did you mean 'MTRandomFlip'"),
         (dict(type='MTResize', size=(4, -1)), 'positive integer'),
         (dict(type='MTResize', size=4, interpolation='cubik'), "Did you mean 'cubic'"),
+        (dict(type='MTResize', size=4, label_interpolation=dict(depth='near')), "'nearest'"),
         (dict(type='MTPad'), 'size or divisor'),
         (dict(type='MTRandomScaleCrop', scales=(0.5,)), 'at least 1'),
         (dict(type='MTRandomScaleRotate', scales=(0, 1)), 'positive scales'),

@@ -13,7 +13,11 @@ train_pipeline = [
     dict(type='MTResize', size=size),
     dict(type='PackMultiTaskInputs'),
 ]
-test_pipeline = [dict(type='MTResize', size=size), dict(type='PackMultiTaskInputs')]
+# depth is judged at measured labels, as the released code of MTLoRA does
+test_pipeline = [
+    dict(type='MTResize', size=size, label_interpolation=dict(depth='nearest')),
+    dict(type='PackMultiTaskInputs'),
+]
 
 train_dataloader = dict(
     batch_size=8,

@@ -1,5 +1,6 @@
 """What is there of a suite's runs."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from mtpeft.apis.suite import recipe
 from mtpeft.apis.suite.folder import RunFolder
-from mtpeft.apis.suite.suite import Entry, Suite
+from mtpeft.apis.suite.results import ResultFiles
+from mtpeft.apis.suite.suite import Entry, Suite, run_options
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Run:
         result: What :class:`mtpeft.hooks.ResultHook` wrote, where ``status`` is ``'finished'``.
         reason: Why there is no result; empty where it is finished.
         resolved: All options of the run, ``None`` where ``status`` is ``'broken'``.
+        file: The file that the result was read from, where the run's folder has none.
     """
 
     entry: Entry
@@ -30,6 +33,7 @@ class Run:
     result: dict | None = None
     reason: str = ''
     resolved: Mapping[str, Any] | None = None
+    file: Path | None = None
 
     @property
     def recipe(self) -> dict:
@@ -41,13 +45,23 @@ class Run:
         )  # fmt: skip
 
 
-def collect(suite: Suite, work_dir: str | Path) -> list[Run]:
+def collect(
+    suite: Suite, work_dir: str | Path, results: ResultFiles | None = None
+) -> list[Run]:  # fmt: skip
     """The state of every run: entry by entry, seed by seed.
 
     Entries that an earlier call added (configs beside those of the suite) are found by their
-    folders in ``work_dir`` and come last.
+    folders in ``work_dir``, or their files, and come last.
+
+    Args:
+        suite: The suite.
+        work_dir: Where its runs were made.
+        results: Files that count where a run is not finished in ``work_dir``.
+
+    Raises:
+        ValueError: a file is damaged.
     """
-    entries = [*suite.entries, *_added(suite, Path(work_dir))]
+    entries = [*suite.entries, *_added(suite, Path(work_dir), results)]
     runs = []
     for entry in entries:
         try:
@@ -55,15 +69,16 @@ def collect(suite: Suite, work_dir: str | Path) -> list[Run]:
         # a config is code: anything can happen
         except Exception as error:
             resolved, reason = None, one_line(f'{type(error).__name__}: {error}')
-        for seed in suite.seeds:
+        for seed in suite.seeds_of(entry):
             folder = RunFolder(Path(work_dir) / entry.label / f'seed{seed}')
-            runs.append(_state(entry, seed, folder, resolved, reason))
+            run = _state(entry, seed, folder, resolved, reason)
+            runs.append(_with_file(run, results) if results else run)
     return runs
 
 
-def run_options(suite: Suite, entry: Entry) -> dict[str, Any]:
-    """The options of one entry: those of the suite, then its own."""
-    return {**suite.cfg_options, **entry.cfg_options}
+def refreshed(run: Run) -> Run:
+    """The state of a run's folder now."""
+    return _state(run.entry, run.seed, run.folder, run.resolved, run.reason)
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -97,7 +112,23 @@ def _state(
     return state('unfinished', f'goes on from {last}' if last else 'no checkpoint yet')
 
 
-def _added(suite: Suite, work_dir: Path) -> Sequence[Entry]:
+def _with_file(run: Run, results: ResultFiles) -> Run:
+    """The run, with what its result file says where its folder says less."""
+    if run.status in ('finished', 'broken'):
+        return run
+    content = results.read(run.entry.label, run.seed)
+    if content is None:
+        return run
+    file = results.file(run.entry.label, run.seed)
+    if recipe.same(content['resolved'], run.resolved):
+        return dataclasses.replace(run, status='finished', reason='', result=content, file=file)
+    if run.status == 'missing':
+        reason = f'{file.name}: {recipe.difference(content["resolved"], run.resolved)}'
+        return dataclasses.replace(run, status='changed', reason=reason)
+    return run
+
+
+def _added(suite: Suite, work_dir: Path, results: ResultFiles | None) -> Sequence[Entry]:
     known = {entry.label for entry in suite.entries}
     added: dict[str, Entry] = {}
     for file in sorted(work_dir.glob('*/seed*/recipe.json')):
@@ -106,4 +137,7 @@ def _added(suite: Suite, work_dir: Path) -> Sequence[Entry]:
             continue
         noted = RunFolder(file.parent).recipe()
         added[label] = Entry(label, noted['config'], noted['role'], noted['cfg_options'])
+    for entry in results.entries() if results else ():
+        if entry.label not in known:
+            added.setdefault(entry.label, entry)
     return list(added.values())

@@ -73,29 +73,39 @@ class RunFolder:
             number += 1
         return self.path.rename(target)
 
+    def _lock(self, file: TextIO, patience: float) -> None:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end or _lives(file):
+                    raise BusyError(
+                        f'Another process is running in {self.path} (perhaps one that a '
+                        'killed compare.py left); wait for its end, or stop it.'
+                    ) from None
+                time.sleep(0.2)
+        lock = self.path / '.lock'
+        # what another process moved away meanwhile is not this folder any more
+        if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+            raise BusyError(f'Another process moved {self.path} away; start again.')
+        file.truncate(0)
+        print(os.getpid(), file=file, flush=True)
+
     @contextmanager
     def locked(self, patience: float = 15.0) -> Iterator[TextIO]:
         """Hold the folder; a process that gets the yielded file holds it as well.
 
-        Loaders of a killed run need some seconds to notice and let go.
+        Loaders of a killed run need some seconds to notice and let go, which is waited for. For a
+        process that lives it is not: several share the runs of a suite.
 
         Raises:
             BusyError: another process holds the folder.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / '.lock', 'a+') as file:
-            end = time.monotonic() + patience
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise BusyError(
-                            f'Another process is running in {self.path} (perhaps one that a '
-                            'killed compare.py left); wait for its end, or stop it.'
-                        ) from None
-                    time.sleep(0.2)
+            self._lock(file, patience)
             try:
                 yield file
             finally:
@@ -116,3 +126,18 @@ class RunFolder:
     def _write(self, name: str, content: dict) -> None:
         data = json.dumps(content, indent=2, default=str).encode()
         write_atomically(data, self.path / name)
+
+
+def _lives(lock: TextIO) -> bool:
+    """Whether the process that took the lock lives; its children may hold it longer."""
+    lock.seek(0)
+    text = lock.read().strip()
+    if not text.isdecimal():
+        return False
+    try:
+        os.kill(int(text), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mtpeft.apis.suite.collect import Run, collect, one_line
 from mtpeft.apis.suite.plot import plot_delta
+from mtpeft.apis.suite.results import ResultFiles
 from mtpeft.apis.suite.suite import Suite
 from mtpeft.apis.suite.summary import SINGLE_TASK, Row, Stat, Summary, summarise
 from mtpeft.utils.atomic import write_atomically
@@ -26,17 +27,20 @@ _SINGLE = """\
 """
 
 
-def write_report(suite: Suite, work_dir: str | Path) -> Summary:
+def write_report(
+    suite: Suite, work_dir: str | Path, results: ResultFiles | None = None
+) -> Summary:  # fmt: skip
     """Write ``table.md``, ``table.csv``, ``delta_m.png`` and ``baselines.json`` to ``work_dir``.
 
     The plot needs a Delta_m, the baselines a single-task result; what cannot be made any more is
-    removed. ``baselines.json`` is what ``MultiTaskEvaluator(baselines=...)`` reads.
+    removed. ``baselines.json`` is what ``MultiTaskEvaluator(baselines=...)`` reads. ``results`` are
+    read where a run is not finished in ``work_dir``.
 
     Returns:
         What was written.
     """
     work_dir = Path(work_dir)
-    runs = collect(suite, work_dir)
+    runs = collect(suite, work_dir, results)
     summary = summarise(runs)
     write_atomically(markdown(suite, summary, runs).encode(), work_dir / 'table.md')
     write_atomically(to_csv(summary).encode(), work_dir / 'table.csv')
@@ -127,15 +131,20 @@ def _notes(summary: Summary, runs: Sequence[Run]) -> list[str]:
     notes += [f'{row.label}: Δm {"is " if row.delta_m else "is missing: "}{row.delta_note}'
               for row in summary.rows if row.delta_note and row.role != SINGLE_TASK]  # fmt: skip
     finished = [run.result for run in runs if run.status == 'finished']
+    read = {run.file.parent for run in runs if run.file is not None}
+    notes += [f'{sum(r.file is not None for r in runs)} of the {len(finished)} results are from '
+              f'files in {folder}' for folder in read]  # fmt: skip
     commits = sorted({str(result['commit']) for result in finished})
     if len(commits) > 1:
-        notes.append(f'the runs are of different commits: {", ".join(commits)}')
+        more = ', and others' if len(commits) > 4 else ''
+        notes.append(f'the runs are of different commits: {", ".join(commits[:4])}{more}')
     hosts = {json.dumps(result['host'], sort_keys=True) for result in finished}
     if len(hosts) > 1:
         notes.append(f'seconds are of different machines: {"; ".join(sorted(hosts))}')
     elif hosts:
         host = finished[0]['host']
-        notes.append(f'{host["device"]}, {host["cpus"]} CPU cores ({host["threads"]} threads), '
+        device = host['device'] if host['device'] != 'cpu' else host.get('processor', 'cpu')
+        notes.append(f'{device}, {host["cpus"]} CPU cores ({host["threads"]} threads), '
                      f'torch {host["torch"]}, commit {commits[0]}')  # fmt: skip
     return notes
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtpeft.apis.suite.collect import Run, collect, one_line, run_options
+from mtpeft.apis.suite.collect import Run, collect, one_line, refreshed
 from mtpeft.apis.suite.folder import BusyError
 from mtpeft.apis.suite.recipe import ChangedRecipeError, fingerprint, option_words
-from mtpeft.apis.suite.suite import Entry, Suite
+from mtpeft.apis.suite.results import ResultFiles
+from mtpeft.apis.suite.suite import Entry, Suite, run_options
 
 Say = Callable[[str], None]
 
@@ -24,6 +25,7 @@ class SuiteRunner:
 
     Finished runs are skipped, stopped ones go on from their last checkpoint, failed ones are
     tried again. A run that fails is noted as failed with its reason, and the next one starts.
+    Several processes may do so at once: each takes the next run that no other is making.
 
     Args:
         suite: The suite.
@@ -33,6 +35,7 @@ class SuiteRunner:
         redo: Move runs that were made with another recipe aside and make them again.
         say: Called with a line of text for every event.
         after_run: Called after every run.
+        results: Files of finished runs; what has one is finished.
 
     Example:
         >>> suite = load_suite('scenes')  # doctest: +SKIP
@@ -46,25 +49,29 @@ class SuiteRunner:
     redo: bool = False
     say: Say = print
     after_run: Callable[[], None] = field(default=lambda: None)
+    results: ResultFiles | None = None
 
     def todo(self, entries: Sequence[Entry] | None = None) -> list[Run]:
-        """Runs of ``entries`` (all by default) that are not finished, seed by seed.
+        """Runs of ``entries`` (all by default) that are not finished, in the order of making.
+
+        Stage by stage, and within a stage seed by seed.
 
         Raises:
             ChangedRecipeError: some were made with another recipe and ``redo`` is not set.
         """
-        runs = collect(self.suite, self.work_dir)
+        runs = collect(self.suite, self.work_dir, self.results)
         if entries is not None:
             runs = [run for run in runs if run.entry in entries]
         changed = [run for run in runs if run.status == 'changed']
         if changed and not self.redo:
-            lines = '\n'.join(f'  {run.folder.path}: {run.reason}' for run in changed)
+            lines = '\n'.join(f'  {r.entry.label} seed {r.seed}: {r.reason}' for r in changed)
             raise ChangedRecipeError(
                 f'The recipe changed since {len(changed)} of the {len(runs)} runs were made:\n'
                 f'{lines}\nMake them again with --redo (the old folders are kept under another '
                 'name), choose another --work-dir, or take the change back.'
             )
-        return sorted((r for r in runs if r.status != 'finished'), key=lambda r: r.seed)
+        left = (run for run in runs if run.status != 'finished')
+        return sorted(left, key=lambda run: (run.entry.stage, run.seed))
 
     def run(self, entries: Sequence[Entry] | None = None) -> None:
         """Make the runs of ``entries`` (all by default) that are not finished.
@@ -104,12 +111,10 @@ class SuiteRunner:
             # collect() finds the reason again each time
             self.say(f'{name}: failed. {run.reason}')
             return
-        if run.status == 'changed':
-            with folder.locked():
-                old = folder.move_away()
-            self.say(f'{name}: the recipe changed ({run.reason}); the old run is now {old}')
+        if not self._make_room(run, name):
+            return
         with folder.locked() as lock:
-            if _is_result(folder.result(), run):
+            if refreshed(run).status == 'finished':
                 self.say(f'{name}: another process finished it meanwhile.')
                 folder.forget_failure()
                 return
@@ -134,6 +139,21 @@ class SuiteRunner:
             reason = failure_reason(code, _tail(folder.log, start))
             folder.fail(reason, returncode=code, log=str(folder.log))
             self.say(f'{name}: failed. {reason}')
+
+
+    def _make_room(self, run: Run, name: str) -> bool:
+        """Move a run of another recipe aside; whether the folder is free."""
+        with run.folder.locked():
+            # another process may have moved it away, or made a run there meanwhile
+            now = refreshed(run)
+            if now.status != 'changed':
+                return True
+            if not self.redo:
+                self.say(f'{name}: skipped, another process made it otherwise ({now.reason}).')
+                return False
+            old = run.folder.move_away()
+        self.say(f'{name}: the recipe changed ({now.reason}); the old run is now {old}')
+        return True
 
 
 def _is_result(result: dict | None, run: Run) -> bool:

@@ -26,9 +26,11 @@ class Entry:
         config: Path of its config.
         role: ``'single_task'``: its headline is a baseline of Delta_m. ``'method'``: compared.
         cfg_options: Options of this entry alone, by dotted key.
+        seeds: Seeds of this entry. ``None``: those of the suite.
+        stage: Runs of a lower stage are made first. Within a stage runs are made seed by seed.
 
     Raises:
-        ValueError: the label is no name of a folder, or the role is unknown.
+        ValueError: the label is no name of a folder, the role is unknown, or two seeds are equal.
 
     Example:
         >>> Entry('lora', 'configs/lora/lora_swin-pico_scenes.py').role
@@ -39,16 +41,24 @@ class Entry:
     config: str
     role: str = 'method'
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    stage: int = 0
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r'[\w+][\w.+-]*', self.label):
+        if not re.fullmatch(r'[\w+][\w.+@-]*', self.label):
             raise ValueError(
-                f'Expected a label of letters, digits and _ . + - (it names a folder), '
+                f'Expected a label of letters, digits and _ . + - @ (it names a folder), '
                 f'got {self.label!r}.'
             )
         if self.role not in ROLES:
             raise ValueError(
                 f"Entry '{self.label}': role='{self.role}' is unknown. " + hint(self.role, ROLES)
+            )
+        if self.seeds is not None:
+            _check_seeds(self.seeds, f"Entry '{self.label}': ")
+        if not isinstance(self.stage, int):
+            raise ValueError(
+                f"Entry '{self.label}': expected stage to be an integer, got {self.stage!r}."
             )
 
 
@@ -61,7 +71,7 @@ class Suite:
         data: Name of the data, for the title of the report.
         entries: The methods, in the order of the table.
         cfg_options: Options of all runs, by dotted key: the recipe.
-        seeds: Seeds; each entry is run with each.
+        seeds: Seeds; each entry without seeds of its own is run with each.
 
     Raises:
         ValueError: no entry, two with one label, or no seeds.
@@ -80,8 +90,16 @@ class Suite:
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"Suite '{self.name}': the label '{label}' occurs twice.")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f'Expected different seeds, at least one, got {list(self.seeds)}.')
+        _check_seeds(self.seeds)
+
+    def seeds_of(self, entry: Entry) -> tuple[int, ...]:
+        """The seeds that an entry is run with."""
+        return self.seeds if entry.seeds is None else entry.seeds
+
+    def with_seeds(self, seeds: Sequence[int]) -> 'Suite':
+        """The suite with these seeds for every entry."""
+        entries = tuple(dataclasses.replace(entry, seeds=None) for entry in self.entries)
+        return dataclasses.replace(self, seeds=tuple(seeds), entries=entries)
 
     def with_configs(self, given: Sequence[str]) -> tuple['Suite', tuple[Entry, ...]]:
         """The suite with the configs that it lacks added, and the entries that are meant.
@@ -109,6 +127,11 @@ class Suite:
                 entries += found
             chosen += [entry for entry in found if entry not in chosen]
         return dataclasses.replace(self, entries=tuple(entries)), tuple(chosen)
+
+
+def run_options(suite: Suite, entry: Entry) -> dict[str, Any]:
+    """The options of one entry: those of the suite, then its own."""
+    return {**suite.cfg_options, **entry.cfg_options}
 
 
 def load_suite(name: str, folder: str | Path = 'configs/suites') -> Suite:
@@ -156,4 +179,11 @@ def _entry(path: Path, options: Mapping) -> Entry:
             raise ValueError(f"{path}: an entry lacks '{key}': {dict(options)}.")
     config = os.path.relpath(path.parent / options['config'])
     own = flatten(options.get('cfg_options', {}))
-    return Entry(**{**options, 'config': config, 'cfg_options': own})
+    seeds = options.get('seeds')
+    seeds = None if seeds is None else tuple(seeds)
+    return Entry(**{**options, 'config': config, 'cfg_options': own, 'seeds': seeds})
+
+
+def _check_seeds(seeds: Sequence[int], where: str = '') -> None:
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f'{where}Expected different seeds, at least one, got {list(seeds)}.')

@@ -37,7 +37,8 @@ class Row:
 
     Attributes:
         metrics: By ``'<task>/<metric>'``.
-        delta_m: Over the seeds that the method and all single-task runs have in common.
+        delta_m: Of each of the method's seeds, over the means of the single-task runs. So all rows
+            have one baseline, however many seeds they have.
         delta_note: Why there is no Delta_m, or that it is of fewer seeds.
         parameters: ``trainable``, ``without_decoder``, ``without_decoder_and_unused``, and
             ``effective`` and ``effective_without_decoder`` after training without pruned
@@ -211,7 +212,7 @@ def _delta(
     finished: Sequence[Run], headline: Mapping[str, dict],
     singles: Mapping[str, Mapping[int, float]], single: Sequence[Sequence[Run]],
 ) -> tuple[Stat | None, str]:  # fmt: skip
-    """Delta_m of every seed over the baselines' mean, over the seeds that all have."""
+    """Delta_m of every seed that has all tasks, over the baselines."""
     if not single:
         return None, 'the suite has no single-task entries'
     tasks = list(finished[0].result['headline'])
@@ -222,17 +223,16 @@ def _delta(
     if without:
         return None, f'no (finite) result of {", ".join(without)}'
     complete = {r.seed for r in finished if all(_value(r, task) is not None for task in tasks)}
-    seeds = complete.intersection(*(singles[task] for task in tasks))
-    if not seeds:
-        return None, 'the single-task runs were made with other seeds'
-    baselines = {task: statistics.fmean(singles[task][seed] for seed in seeds) for task in tasks}
+    if not complete:
+        return None, 'no seed has a (finite) result of every task'
+    baselines = {task: statistics.fmean(singles[task].values()) for task in tasks}
     lower = {task for task in tasks if headline[task]['lower_is_better']}
     try:
         gains = [
             delta_m({task: _value(run, task) for task in tasks}, baselines, lower)
-            for run in finished if run.seed in seeds
+            for run in finished if run.seed in complete
         ]  # fmt: skip
     except ValueError as error:
         return None, str(error)
-    fewer = seeds != {run.seed for run in finished}
-    return Stat.of(gains), f'of seeds {sorted(seeds)} only' if fewer else ''
+    fewer = complete != {run.seed for run in finished}
+    return Stat.of(gains), f'of seeds {sorted(complete)} only' if fewer else ''

@@ -1,0 +1,76 @@
+# NYUDv2 with EfficientNet-Lite2 at 96 x 128 for 40 epochs. Rows that decide are made first (stage
+# 0), then those whose size follows from what FAAR has left (1), then the ablations (2).
+data = 'NYUDv2'
+seeds = [0]
+cfg_options = {
+    'train_cfg.max_epochs': 40,
+    'train_cfg.val_interval': 10,
+    # warm-up of two epochs, then cosine to the end
+    'param_scheduler.0.end': 2,
+    'param_scheduler.1.begin': 2,
+    'param_scheduler.1.end': 40,
+    'param_scheduler.1.T_max': 38,
+}
+three = dict(seeds=[0, 1, 2])
+first, equal = dict(stage=0, **three), dict(stage=1, **three)
+# as in the paper, ranks shrink after every epoch, to the end
+pdrs = {'by_epoch': True, 'shrink_every': 1, 'start_epoch': 0, 'shrink_until': None}
+pdrs = {f'default_hooks.pdrs.{key}': value for key, value in pdrs.items()}
+# the best learning rate of each family by configs/suites/nyud_lr.py
+full, lora, faar, sinewich = (
+    {'optim_wrapper.optimizer.lr': lr} for lr in (1e-3, 1e-3, 1e-3, 1e-3)
+)
+entries = [
+    dict(label=label, config=f'../{config}_efficientnet-lite2_nyud.py', cfg_options=options, **more)
+    for label, config, options, more in (
+        ('single_task_semseg', 'single_task/semseg', full, dict(role='single_task', **first)),
+        ('single_task_depth', 'single_task/depth', full, dict(role='single_task', **first)),
+        ('single_task_normals', 'single_task/normals', full, dict(role='single_task', **first)),
+        ('full_finetune', 'full_finetune/full_finetune', full, {}),
+        ('decoders_only', 'decoders_only/decoders_only', lora, {}),
+        ('lora', 'lora/lora', lora, {}),
+        ('mtlora', 'mtlora/mtlora', lora, first),
+        # at the parameters that FAAR has left: the rank whose total is nearest to the effective
+        # parameters of `faar` in the table
+        (
+            'mtlora-equal',
+            'mtlora/mtlora',
+            {
+                **lora,
+                'model.backbone.plugins.0.cfg.rank': 4,
+                'model.backbone.plugins.1.cfg.rank': 4,
+                'model.backbone.plugins.1.cfg.task_rank': 4,
+            },
+            equal,
+        ),
+        ('faar-dora', 'faar/faar-dora', faar, {}),
+        ('faar-pdrs-lora', 'faar/faar-pdrs-lora', {**faar, **pdrs}, {}),
+        ('faar-pdrs-dora', 'faar/faar-pdrs-dora', {**faar, **pdrs}, {}),
+        ('faar-cw-sp', 'faar/faar-cw-sp', faar, {}),
+        ('faar-ts-pd', 'faar/faar-ts-pd', faar, {}),
+        ('faar', 'faar/faar', {**faar, **pdrs}, first),
+        # down to the effective parameters of `faar`
+        (
+            'faar-plus',
+            'faar/faar-plus',
+            {
+                **faar,
+                'default_hooks.pdrs.by_epoch': True,
+                'default_hooks.pdrs.shrink_every': 1,
+                'default_hooks.pdrs.budget': 620_000,
+            },
+            equal,
+        ),
+        ('sinewich', 'sinewich/sinewich', sinewich, first),
+        ('sinewich-no-lcn', 'sinewich/sinewich-no-lcn', sinewich, {}),
+        ('sinewich-no-lowpass', 'sinewich/sinewich-no-lowpass', sinewich, {}),
+        ('sinewich-no-decoder-lowpass', 'sinewich/sinewich-no-decoder-lowpass', sinewich, {}),
+        ('sinewich-no-sine', 'sinewich/sinewich-no-sine', sinewich, {}),
+        ('sinewich-independent-base', 'sinewich/sinewich-independent-base', sinewich, {}),
+        ('sinewich-independent-decoder', 'sinewich/sinewich-independent-decoder', sinewich, {}),
+        ('union', 'union/union', {**sinewich, **pdrs}, {}),
+    )
+]
+for entry in entries:
+    entry.setdefault('stage', 2)
+del entry, first, equal, three, pdrs, full, lora, faar, sinewich
