@@ -14,7 +14,7 @@ cfg_options = {
 three = dict(seeds=[0, 1, 2])
 first, equal = dict(stage=0, **three), dict(stage=1, **three)
 # as in the paper, ranks shrink after every epoch, to the end
-pdrs = {'by_epoch': True, 'shrink_every': 1, 'start_epoch': 0, 'shrink_until': None}
+pdrs = {'shrinks': None, 'by_epoch': True, 'shrink_every': 1}
 pdrs = {f'default_hooks.pdrs.{key}': value for key, value in pdrs.items()}
 # the best learning rate of each family by configs/suites/nyud_lr.py
 full, lora, faar, sinewich = (
@@ -62,6 +62,8 @@ entries = [
             equal,
         ),
         ('sinewich', 'sinewich/sinewich', sinewich, first),
+        ('sinewich-pointwise', 'sinewich/sinewich-pointwise', sinewich, {}),
+        ('sinewich-project', 'sinewich/sinewich-project', sinewich, {}),
         ('sinewich-no-lcn', 'sinewich/sinewich-no-lcn', sinewich, {}),
         ('sinewich-no-lowpass', 'sinewich/sinewich-no-lowpass', sinewich, {}),
         ('sinewich-no-decoder-lowpass', 'sinewich/sinewich-no-decoder-lowpass', sinewich, {}),

@@ -5,7 +5,7 @@ cfg_options = {'train_cfg.max_epochs': 13, 'train_cfg.val_interval': 13}
 # a shrink an epoch, as there
 shrinking = {
     f'default_hooks.pdrs.{key}': value
-    for key, value in dict(by_epoch=True, shrink_every=1, start_epoch=0, shrink_until=None).items()
+    for key, value in dict(shrinks=None, by_epoch=True, shrink_every=1).items()
 }
 entries = [
     dict(

@@ -5,6 +5,7 @@ seeds = [0]
 loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 cfg_options = {
     **{f'{loader}.dataset.size': (128, 128) for loader in loaders},
+    'model.img_size': (128, 128),
     'train_cfg.max_epochs': 30,
     'train_cfg.val_interval': 10,
     # warm-up of two epochs, then cosine to the end
@@ -15,7 +16,7 @@ cfg_options = {
 }
 first = dict(stage=0, seeds=[0, 1, 2])
 # as in the paper, ranks shrink after every epoch, to the end
-pdrs = {'by_epoch': True, 'shrink_every': 1, 'start_epoch': 0, 'shrink_until': None}
+pdrs = {'shrinks': None, 'by_epoch': True, 'shrink_every': 1}
 pdrs = {f'default_hooks.pdrs.{key}': value for key, value in pdrs.items()}
 full, lora, faar, sinewich = (
     {'optim_wrapper.optimizer.lr': lr} for lr in (2e-3, 2e-3, 2e-3, 2e-3)
@@ -57,6 +58,8 @@ entries = [
             dict(stage=1),
         ),
         ('sinewich', 'sinewich/sinewich', sinewich, first),
+        ('sinewich-pointwise', 'sinewich/sinewich-pointwise', sinewich, {}),
+        ('sinewich-fc2', 'sinewich/sinewich-fc2', sinewich, {}),
         ('tadformer', 'tadformer/tadformer', lora, {}),
         ('ditask', 'ditask/ditask', lora, {}),
         ('union', 'union/union', {**sinewich, **pdrs}, {}),
