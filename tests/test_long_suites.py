@@ -1,6 +1,5 @@
 """The suites of long runs: one recipe for all rows, the learning rates tried on its first part."""
 
-import inspect
 from pathlib import Path
 
 import pytest
@@ -62,11 +61,9 @@ def test_ranks_shrink_after_every_epoch(name):
         hook = HOOKS.build(hooks.pdrs)
         shrinking.add(entry.label)
         assert (hook.by_epoch, hook.shrink_every, hook.start_epoch) == (True, 1, 0)
-        assert hook.shrink_until is None
-        # what a short recipe says of its own times is said again
-        own = set(hooks.pdrs) - {'type'}
-        times = {'by_epoch', 'shrink_every', 'start_epoch', 'shrink_until'}
-        assert times & set(inspect.signature(type(hook)).parameters) <= own
+        # to the end, whatever a short recipe says of its own times
+        assert getattr(hook, 'shrink_until', None) is None
+        assert getattr(hook, 'shrinks', None) is None
     if name != 'nyud_lr':
         assert {'faar', 'faar-plus', 'union'} <= shrinking
 

@@ -48,7 +48,7 @@ def expected(rank, channels):
         task_tokens=tasks * 96 + sum(2 * width * width for width in WIDTHS[:-1]),
         clock_net=96 + 2,  # W_q, s, c
         projections=sum(a * b for a, b in levels.items()) * tasks,
-        shared_base=concatenated * hidden,
+        shared_base=concatenated * hidden + 1,  # and the share of the low-pass
         # bias and BatchNorm, then the last convolution
         heads=3 * hidden * tasks + sum((hidden + 1) * c for c in channels),
     )
@@ -68,24 +68,24 @@ def test_every_component_follows_its_formula(data, channels, rank):
     assert components['task_tokens'] == 96 * len(channels) + 387_072
     assert components['clock_net'] == 98
     if data == 'pascal':
-        assert decoder(components) == 1_071_824
-        assert sum(components.values()) == 1_510_636 + 73_572 * rank
+        assert decoder(components) == 1_071_825
+        assert sum(components.values()) == 1_510_637 + 73_572 * rank
 
 
 @pytest.mark.parametrize(
     ('config', 'trainable', 'in_decoder'),
     [
-        (FULL, 6_219_244, 1_071_824),
-        ('sinewich/sinewich-r32_swin-t_pascal', 3_864_940, 1_071_824),
-        ('sinewich/sinewich-r16_swin-t_pascal', 2_687_788, 1_071_824),
-        ('sinewich/sinewich-no-lcn_swin-t_pascal', 6_219_150, 1_071_824),
+        (FULL, 6_219_245, 1_071_825),
+        ('sinewich/sinewich-r32_swin-t_pascal', 3_864_941, 1_071_825),
+        ('sinewich/sinewich-r16_swin-t_pascal', 2_687_789, 1_071_825),
+        ('sinewich/sinewich-no-lcn_swin-t_pascal', 6_219_151, 1_071_825),
         ('sinewich/sinewich-no-lowpass_swin-t_pascal', 6_219_244, 1_071_824),
-        ('sinewich/sinewich-no-sine_swin-t_pascal', 6_219_244, 1_071_824),
-        ('sinewich/sinewich-independent-base_swin-t_pascal', 6_779_116, 1_071_824),
+        ('sinewich/sinewich-no-sine_swin-t_pascal', 6_219_245, 1_071_825),
+        ('sinewich/sinewich-independent-base_swin-t_pascal', 6_779_117, 1_071_825),
         ('sinewich/sinewich-independent-decoder_swin-t_pascal', 7_094_044, 1_946_624),
-        ('sinewich/sinewich-pointwise_swin-t_pascal', 6_493_676, 1_071_824),
-        # with a spectral decoder, 4,880 a task
-        ('union/union_swin-t_pascal', 6_219_244 + 4 * 4_880, 1_071_824),
+        ('sinewich/sinewich-pointwise_swin-t_pascal', 6_493_677, 1_071_825),
+        # with a spectral decoder, 69,104 a task
+        ('union/union_swin-t_pascal', 6_219_245 + 4 * 69_104, 1_071_825),
     ],
 )
 def test_counts_of_the_configs(config, trainable, in_decoder):
@@ -112,11 +112,15 @@ def test_small_recipes_change_the_same(backbone):
     tasks = dict(nyud=3, scenes=6)[backbone.split('_')[1]]
     bases = count(f'sinewich/sinewich-independent-base_{backbone}')
     assert bases == {**full, 'sine_base': tasks * full['sine_base']}
-    for name in ('no-lowpass', 'no-sine'):
-        assert count(f'sinewich/sinewich-{name}_{backbone}') == full
+    assert count(f'sinewich/sinewich-no-sine_{backbone}') == full
+    # without the share of the heads' low-pass, which is learnt
+    matrix = full['shared_base'] - 1
+    for name in ('no-lowpass', 'no-decoder-lowpass', 'decoder-lowpass'):
+        found = count(f'sinewich/sinewich-{name}_{backbone}')
+        assert found == {**full, 'shared_base': matrix}
     heads = count(f'sinewich/sinewich-independent-decoder_{backbone}')
     # as wide as those of the other methods: the difference is one base instead of one a task
-    assert decoder(heads) - decoder(full) == (tasks - 1) * full['shared_base']
+    assert decoder(heads) - decoder(full) == (tasks - 1) * matrix - 1
     assert decoder(heads) == decoder(count(f'mtlora/mtlora_{backbone}'))
 
 
@@ -141,7 +145,7 @@ def total_of(design, rank=64, lcn=True, base='shared', decoder='shared'):
     for name in ('sine_base', 'clock_net'):
         del rest[name]
     if decoder == 'independent':
-        rest['shared_base'] *= len(PASCAL)
+        rest['shared_base'] = (rest['shared_base'] - 1) * len(PASCAL)
     kernels = len(places) * len(WIDTHS) * rank * k * k
     pair = sum(WIDTHS) * rank * sum(i + o for i, o in places)
     own = dict(A=sum(o for _, o in places), both=0).get(reuse, sum(map(sum, places)))

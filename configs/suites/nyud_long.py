@@ -66,6 +66,7 @@ entries = [
         ('sinewich-project', 'sinewich/sinewich-project', sinewich, {}),
         ('sinewich-no-lcn', 'sinewich/sinewich-no-lcn', sinewich, {}),
         ('sinewich-no-lowpass', 'sinewich/sinewich-no-lowpass', sinewich, {}),
+        ('sinewich-decoder-lowpass', 'sinewich/sinewich-decoder-lowpass', sinewich, {}),
         ('sinewich-no-decoder-lowpass', 'sinewich/sinewich-no-decoder-lowpass', sinewich, {}),
         ('sinewich-no-sine', 'sinewich/sinewich-no-sine', sinewich, {}),
         ('sinewich-independent-base', 'sinewich/sinewich-independent-base', sinewich, {}),

@@ -21,6 +21,7 @@ entries = [
         ('sinewich', 'sinewich-r16'),
         ('sinewich', 'sinewich-r32'),
         ('sinewich', 'sinewich-r64'),
+        ('sinewich', 'sinewich-pointwise'),
         ('sinewich', 'sinewich-no-lcn'),
         ('sinewich', 'sinewich-no-lowpass'),
         ('sinewich', 'sinewich-no-sine'),

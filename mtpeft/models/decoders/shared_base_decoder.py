@@ -24,12 +24,14 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
     r"""The heads of HRNet with one shared first convolution, switched by each task's frequency.
 
     .. math:: h_t = \tilde M_t * \mathrm{concat}(\text{levels}_t) + b_t, \quad
-              \tilde M_t = g\, G * \sin(\omega_t M), \quad
+              \tilde M_t = g\, ((1 - \ell)\, \delta + \ell\, G) * \sin(\omega_t M), \quad
               z_t = \mathrm{Conv}^t_{1 \times 1}(\mathrm{ReLU}(\mathrm{BN}^t(h_t)))
 
     M ``(channels, sum of widths, 1, 1)`` is a full matrix that all tasks share; a task has its
     bias, its norm and its last convolution. G and g are as in
-    :class:`~mtpeft.adapters.sine_awb.SineAWB`. Levels are brought to the largest and concatenated,
+    :class:`~mtpeft.adapters.sine_awb.SineAWB`. Here the low-pass has a learnt share l, the sigmoid of
+    a number that starts at 0: unlike a low-rank product M has a full rank, which the whole low-pass
+    would halve (docs/methods/sinewich.md has what that costs). Levels are brought to the largest and concatenated,
     as in :class:`~mtpeft.models.heads.HRNetHead`. M starts uniform in +-1/sqrt(sum of widths).
 
     Args:
@@ -39,12 +41,14 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         clock: Where frequencies come from: the backbone's ClockNet where the model builds the
             decoder, or the config of one of its own. ``None``: an own one.
         sine: ``False``: :math:`g\, G * (\omega_t M)`.
-        lowpass: ``False``: without G.
+        lowpass: ``'learnt'``: as above; ``True``: l = 1, the low-pass as in the adapters; ``False``:
+            l = 0, without G.
         gain: g. Default: 1 / sqrt(sum of widths).
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Raises:
         KeyError: a task without a token.
+        ValueError: ``lowpass`` is unknown.
 
     Example:
         >>> decoder = SharedBaseDecoder(tasks=['sal', 'depth'], in_channels=(4, 8))
@@ -60,7 +64,7 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         channels: int | None = None,
         clock: ClockNet | Mapping | None = None,
         sine: bool = True,
-        lowpass: bool = True,
+        lowpass: bool | str = 'learnt',
         gain: float | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -71,6 +75,8 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         total = sum(self.in_channels)
         channels = 4 * total if channels is None else channels
         self.sine = sine
+        if lowpass not in (True, False, 'learnt'):
+            raise ValueError(f"Expected lowpass to be True, False or 'learnt', got {lowpass!r}.")
         self.lowpass = lowpass
         self.gain = total**-0.5 if gain is None else gain
         if not isinstance(clock, ClockNet):
@@ -81,6 +87,8 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         self.site = clock.add_site('decoder')
         bound = total**-0.5
         self.base = nn.Parameter(torch.empty(channels, total, 1, 1).uniform_(-bound, bound))
+        if lowpass == 'learnt':
+            self.share = nn.Parameter(torch.zeros(()))
         self.bias = nn.ParameterDict(
             {name: nn.Parameter(torch.empty(channels).uniform_(-bound, bound)) for name in built}
         )
@@ -104,7 +112,11 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
 
     def kernels(self) -> Tensor:
         """The first convolution of each task, ``(T, channels, sum of widths, 1, 1)``."""
-        return modulate(self.matrix(), self.frequencies(), self.gain, self.sine, self.lowpass)
+        base, omega, options = self.matrix(), self.frequencies(), (self.gain, self.sine)
+        if self.lowpass != 'learnt':
+            return modulate(base, omega, *options, self.lowpass)
+        sharp, smooth = (modulate(base, omega, *options, lowpass) for lowpass in (False, True))
+        return torch.lerp(sharp, smooth, self.share.sigmoid().to(sharp))
 
     def forward(
         self, features: Features, tasks: Sequence[str] | None = None
@@ -117,7 +129,8 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         """
         streams = by_task(features, requested_tasks(tasks, self.tasks))
         # one row at a time would get its gradient in a stack of zeros each
-        kernels = self.formed((self.base, *self.clock.parameters()), self.kernels).unbind()
+        own = [getattr(self, name) for name in self._base_names]
+        kernels = self.formed((*own, *self.clock.parameters()), self.kernels).unbind()
         logits = {}
         for name, levels in streams.items():
             kernel = kernels[self.tasks.index(name)]
@@ -141,13 +154,17 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
             heads[name] = head.train(self.training)
         return MultiHeadDecoder.of(heads)
 
+    @property
+    def _base_names(self) -> list[str]:
+        return ['base', 'share'] if self.lowpass == 'learnt' else ['base']
+
     def parameter_components(self) -> dict[str, list[str]]:
         """Component of each parameter, see :mod:`mtpeft.models.components`."""
         names = [name for name, _ in self.named_parameters()]
         own = [name for name in names if name.startswith('clock_net.')]
         return {
-            'shared_base': ['base'],
+            'shared_base': self._base_names,
             'task_tokens': [name for name in own if '.tokens.' in name],
             'clock_net': [name for name in own if '.tokens.' not in name],
-            'heads': [name for name in names if name != 'base' and name not in own],
+            'heads': [n for n in names if n not in self._base_names and n not in own],
         }

@@ -1,5 +1,6 @@
 """One base for the first convolution of all heads."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,12 @@ def test_it_is_an_hrnet_head_a_task_with_a_modulated_first_convolution():
     """Plain heads with the formed weights give the same, in training mode too."""
     decoder, features = SharedBaseDecoder(TASKS, WIDTHS, channels=12), streams()
     omega = decoder.clock.frequencies()
-    kernels = modulate(decoder.base[None], omega, sum(WIDTHS) ** -0.5)
+    with torch.no_grad():
+        decoder.share.fill_(-1.0)
+    share = 1 / (1 + np.e)
+    sharp, smooth = (modulate(decoder.base[None], omega, sum(WIDTHS) ** -0.5, lowpass=low)
+                     for low in (False, True))  # fmt: skip
+    kernels = (1 - share) * sharp + share * smooth
     for mode in (True, False):
         decoder.train(mode)
         for index, (task, channels) in enumerate((('semseg', 5), ('depth', 1))):
@@ -55,7 +61,7 @@ def test_components():
     decoder = SharedBaseDecoder(TASKS, WIDTHS, channels=12)
     counts = parameter_components(decoder)
     assert counts == {
-        'shared_base': 12 * 10,
+        'shared_base': 12 * 10 + 1,
         # bias, norm, last convolution
         'heads': 2 * (12 + 2 * 12) + 12 * (5 + 1) + (5 + 1),
         'task_tokens': 2 * 96,
@@ -77,15 +83,17 @@ def test_weights_are_kept_in_evaluation(monkeypatch):
         assert torch.equal(decoder(features)['depth'], first['depth']) and len(calls) == 1
         decoder.clock.tokens['depth'].mul_(-1)
         second = decoder(features)
-    assert len(calls) == 2
+        decoder.share.add_(1)
+        assert not torch.equal(decoder(features)['depth'], second['depth'])
+    assert len(calls) == 3
     assert torch.equal(first['semseg'], second['semseg'])
     assert not torch.equal(first['depth'], second['depth'])
 
 
-@pytest.mark.parametrize('options, part', [(dict(sine=False), 'sine'),
-                                           (dict(lowpass=False), 'lowpass')])  # fmt: skip
-def test_options_take_parts_out(options, part):
-    decoder = SharedBaseDecoder(TASKS, WIDTHS, gain=2.0, **options)
+@pytest.mark.parametrize('options', [dict(sine=False), dict(lowpass=False)])
+def test_options_take_parts_out(options):
+    decoder = SharedBaseDecoder(TASKS, WIDTHS, gain=2.0, **{'lowpass': True, **options})
+    assert not hasattr(decoder, 'share')
     base, omega = decoder.base[None], decoder.clock.frequencies()
     torch.testing.assert_close(decoder.kernels(), modulate(base, omega, 2.0, **options))
     assert not torch.allclose(decoder.kernels(), modulate(base, omega, 2.0))
@@ -110,3 +118,5 @@ def test_bad_input():
         SharedBaseDecoder(TASKS, WIDTHS)((torch.rand(1, 4, 8, 8),))
     with pytest.raises(KeyError, match="no features for task 'depth'"):
         SharedBaseDecoder(TASKS, WIDTHS)({'semseg': streams()['semseg']})
+    with pytest.raises(ValueError, match="True, False or 'learnt', got 'share'"):
+        SharedBaseDecoder(TASKS, WIDTHS, lowpass='share')
