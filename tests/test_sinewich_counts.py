@@ -88,7 +88,7 @@ def test_every_component_follows_its_formula(data, channels, rank):
         ('sinewich/sinewich-independent-base_swin-t_pascal', 7_876_844, 1_071_824),
         ('sinewich/sinewich-independent-decoder_swin-t_pascal', 7_368_476, 1_946_624),
         # with a spectral decoder, 4,880 a task
-        ('union/union_swin-t_pascal', 6_493_676 + 4 * 4_880, 1_071_824),
+        ('union/union_swin-t_pascal', 6_493_676 + 4 * 69_104, 1_071_824),
     ],
 )
 def test_counts_of_the_configs(config, trainable, in_decoder):

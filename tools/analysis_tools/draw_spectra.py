@@ -1,7 +1,8 @@
-"""Draw what TS-PD has learnt: spectral filters over the radius, and the bands of the consensus.
+"""Draw what TS-PD has learnt: spectral filters, and the bands of the consensus.
 
-Lines are means over the channels of a level, shades hold 80 % of them. The numbers are printed
-as tables too.
+A filter with a weight a frequency is drawn as a picture, the mean over the channels of its level
+with frequency 0 in the middle. Of radial filters there are lines over the radius, and shades that
+hold 80 % of the channels. The numbers are printed as tables too.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -61,11 +63,26 @@ def gains(spectral_filter: SpectralFilter, bins: int = 16) -> np.ndarray:
         return torch.stack(rows).numpy()
 
 
-def filters_of(model: nn.Module) -> dict[str, list[np.ndarray]]:
-    """Gains ``(bins, C)`` of each level by task."""
+def picture(spectral_filter: FullFilter) -> np.ndarray:
+    """``1 + delta`` of all frequencies, the mean over channels, frequency 0 in the middle."""
+    height, width = spectral_filter.base_size
+    with torch.no_grad():
+        half = spectral_filter.gain((height, width)).double().mean(0).numpy()
+    # of a real picture, frequencies and their negatives are conjugates
+    negative = half[-np.arange(height) % height, 1 : (width + 1) // 2]
+    return np.fft.fftshift(np.concatenate([half, negative[:, ::-1]], 1))
+
+
+def spread(spectral_filter: SpectralFilter) -> float:
+    """Standard deviation of the weights over bins or frequencies and channels."""
+    return float(spectral_filter.delta.detach().double().std(correction=0))
+
+
+def filters_of(model: nn.Module) -> dict[str, list[SpectralFilter]]:
+    """Filters of each level by task."""
     for module in model.modules():
         if isinstance(module, ChannelwiseSpectralFilter):
-            return {name: [gains(f) for f in levels] for name, levels in module.filters.items()}
+            return {name: list(levels) for name, levels in module.filters.items()}
     return {}
 
 
@@ -80,16 +97,19 @@ def bands_of(model: nn.Module) -> dict[str, np.ndarray]:
     return {}
 
 
-def print_tables(filters: Mapping[str, list[np.ndarray]], bands: Mapping[str, np.ndarray]) -> None:
+def print_tables(
+    filters: Mapping[str, list[SpectralFilter]], bands: Mapping[str, np.ndarray]
+) -> None:
     if filters:
-        print('Gain 1 + delta: mean over channels, in quarters of the radius; its spread over')
-        print('bins and channels (standard deviation).')
+        print('Gain 1 + delta: mean over channels, in quarters of the radius; spread of the')
+        print('weights (standard deviation).')
         header = ['task', 'level', '0-.25', '.25-.5', '.5-.75', '.75-1', 'spread']
         rows = []
         for task, levels in filters.items():
-            for i, gain in enumerate(levels):
-                parts = [_mean(part) for part in np.array_split(gain, 4)]
-                rows.append([task, i, *(f'{p:.4f}' for p in parts), f'{np.nanstd(gain):.4f}'])
+            for i, spectral_filter in enumerate(levels):
+                parts = [_mean(part) for part in np.array_split(gains(spectral_filter), 4)]
+                numbers = [*parts, spread(spectral_filter)]
+                rows.append([task, i, *(f'{number:.4f}' for number in numbers)])
         print(table(header, rows))
         print()
     if bands:
@@ -103,29 +123,72 @@ def print_tables(filters: Mapping[str, list[np.ndarray]], bands: Mapping[str, np
         print()
 
 
-def draw(filters: Mapping[str, list[np.ndarray]], bands: Mapping[str, np.ndarray]) -> Figure:
+def draw(filters: Mapping[str, list[SpectralFilter]], bands: Mapping[str, np.ndarray]) -> Figure:
     """Filters, a row a task and a column a level, over the four scalars of the consensus."""
     tasks = list(filters or bands)
     levels = len(filters[tasks[0]]) if filters else bands[tasks[0]].shape[1]
-    heights = [1.7 * len(tasks) + 0.8] if filters else []
+    full = bool(filters) and isinstance(filters[tasks[0]][0], FullFilter)
+    heights = [(1.45 if full else 1.7) * len(tasks) + 0.8] if filters else []
     heights += [0.42 * len(tasks) + 1.5] if bands else []
-    width = max(7.5, 2.5 * levels + 0.8)
+    width = max(7.5, (1.7 if full else 2.5) * levels + 0.8)
     figure = Figure(figsize=(width, sum(heights)), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     parts = figure.subfigures(len(heights), squeeze=False, height_ratios=heights)[:, 0]
     if filters:
-        _draw_filters(parts[0], filters)
+        (_draw_pictures if full else _draw_lines)(parts[0], filters)
     if bands:
         _draw_bands(parts[-1], bands)
     return figure
 
 
-def _draw_filters(figure: SubFigure, filters: Mapping[str, list[np.ndarray]]) -> None:
+def _draw_pictures(figure: SubFigure, filters: Mapping[str, list[FullFilter]]) -> None:
+    """A picture a task and level, all in one scale; white is the gain 1."""
+    pictures = {task: [picture(f) for f in levels] for task, levels in filters.items()}
+    reach = max(abs(p - 1).max() for levels in pictures.values() for p in levels)
+    reach = max(float(reach), 1e-6)
+    first = next(iter(filters.values()))
+    grid = figure.subplots(len(filters), len(first), squeeze=False)
+    figure.suptitle('Spectral filters: gain 1 + δ, mean of the channels', fontsize=11)
+    for row, (task, levels) in enumerate(pictures.items()):
+        for level, gain in enumerate(levels):
+            axes = grid[row, level]
+            image = _draw_picture(axes, gain, reach)
+            axes.tick_params(labelleft=level == 0, labelbottom=row == len(filters) - 1)
+            if row == 0:
+                height, width = gain.shape
+                channels = len(first[level].scale)
+                axes.set_title(f'{height} x {width}, {channels} channels', fontsize=9)
+        grid[row, 0].set_ylabel(task, fontsize=10)
+    figure.supxlabel('frequency, left to right and down (1: Nyquist frequency)', fontsize=9)
+    bar = figure.colorbar(image, ax=grid, shrink=0.5, aspect=30, pad=0.02)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+
+
+def _draw_picture(axes: Axes, gain: np.ndarray, reach: float) -> AxesImage:
+    # edges of the cells: cell n // 2 has frequency 0 in its middle
+    (top, bottom), (left, right) = (
+        ((-(n // 2) - 0.5) * 2 / n, ((n - 1) // 2 + 0.5) * 2 / n) for n in gain.shape
+    )
+    image = axes.imshow(
+        gain, 'RdBu_r', vmin=1 - reach, vmax=1 + reach, extent=(left, right, bottom, top),
+        interpolation='nearest',
+    )  # fmt: skip
+    axes.set_xticks([-1, 0, 1])
+    axes.set_yticks([-1, 0, 1])
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.tick_params(labelsize=8, color='0.6')
+    axes.spines[:].set_color('0.8')
+    return image
+
+
+def _draw_lines(figure: SubFigure, filters: Mapping[str, list[SpectralFilter]]) -> None:
     levels = len(next(iter(filters.values())))
     grid = figure.subplots(len(filters), levels, sharex=True, sharey=True, squeeze=False)
     figure.suptitle('Spectral filters: gain 1 + δ, mean and 80 % of the channels', fontsize=11)
-    for row, (task, gains_by_level) in enumerate(filters.items()):
-        for level, gain in enumerate(gains_by_level):
+    for row, (task, filters_by_level) in enumerate(filters.items()):
+        for level, gain in enumerate(map(gains, filters_by_level)):
             axes = grid[row, level]
             _draw_gain(axes, gain, f'C{row}')
             if row == 0:
