@@ -1,16 +1,13 @@
 """draw_spectra.py on a tiny model's checkpoint."""
 
 import re
-import runpy
 
 import numpy as np
 import pytest
 import torch
-from helpers.engine import CONFIG, ROOT, call_tool, tiny
-from helpers.spectral_oracle import shake
+from helpers.engine import CONFIG, call_tool, tiny
 from PIL import Image
 
-from mtpeft.models.necks import ChannelwiseSpectralFilter
 from mtpeft.registry import MODELS
 
 TOOL = 'tools/analysis_tools/draw_spectra.py'
@@ -94,33 +91,6 @@ def test_full_filter_shows_the_mean_of_each_ring(tmp_path, capsys):
     # one pixel has its mean only: the first bin
     assert lines[0].split()[1:4] == ['nan'] * 3
     assert float(lines[0].split()[0]) == pytest.approx(1 + float(delta.mean()), abs=6e-5)
-
-
-@pytest.mark.parametrize('size', [(6, 6), (5, 7), (4, 3), (2, 2), (1, 1)], ids=str)
-def test_a_picture_is_what_the_filter_does_to_an_impulse(size):
-    """The spectrum of one bright pixel is even: that of its filtered picture is the gain."""
-    neck = shake(ChannelwiseSpectralFilter((3,), base_sizes=[size], alpha=1.0))
-    f = neck.filters['shared'][0].double()
-    with torch.no_grad():
-        f.scale.fill_(1)
-        f.shift.zero_()
-        f.alpha.fill_(1)
-        impulse = torch.zeros(1, 3, *size).double()
-        impulse[..., 0, 0] = 1
-        response = (f(impulse) - impulse)[0].mean(0).numpy()
-    drawn = runpy.run_path(str(ROOT / TOOL))['picture'](f)
-    np.testing.assert_allclose(drawn, np.fft.fftshift(np.fft.fft2(response).real), atol=1e-6)
-    assert drawn[size[0] // 2, size[1] // 2] == pytest.approx(float(f.gain(size)[:, 0, 0].mean()))
-
-
-def test_pictures_share_one_scale_and_white_is_1(tmp_path):
-    tool, (neck, _) = runpy.run_path(str(ROOT / TOOL)), model_and_checkpoint(tmp_path)
-    figure = tool['draw'](dict(neck.cw_sp.filters.items()), {})
-    images = [image for axes in figure.subfigs[0].axes for image in axes.images]
-    assert len(images) == 2 * 4
-    limits = {image.get_clim() for image in images}
-    reach = max(abs(image.get_array() - 1).max() for image in images)
-    assert len(limits) == 1 and limits.pop() == pytest.approx((1 - reach, 1 + reach))
 
 
 def test_a_model_without_any_is_named(tmp_path):
