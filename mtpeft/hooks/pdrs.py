@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mtpeft.adapters.rank_scores import coverage_rank, directional_scores, order_by_score
 from mtpeft.adapters.ranks import COMMON, RankGroup
+from mtpeft.hooks.pdrs_options import check_options
 from mtpeft.hooks.pdrs_state import Scored
 from mtpeft.hooks.random_truncation import RandomTruncation
 from mtpeft.hooks.rank_allocator import RankAllocatorHook
@@ -107,33 +108,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         self.until = until
         self.debias = debias
         self.scope = scope
-        self._check_options()
-
-    def _check_options(self) -> None:
-        shares = self.rho_task if isinstance(self.rho_task, Mapping) else dict(task=self.rho_task)
-        shares = {'rho': self.rho, 'rho_shared': self.rho_shared,
-                  **{f'rho_task[{name}]': rho for name, rho in shares.items()}}  # fmt: skip
-        for name, rho in shares.items():
-            if not isinstance(rho, int | float) or not 0 < rho <= 1:
-                raise ValueError(f'Expected {name} in (0, 1], a share of the scores, got {rho!r}.')
-        if not 0 <= self.beta < 1:
-            raise ValueError(f'Expected beta in [0, 1), got {self.beta!r}.')
-        if not isinstance(self.until, int | float) or not 0 < self.until <= 1:
-            raise ValueError(f'Expected until in (0, 1], a share of training, got {self.until!r}.')
-        least = dict(min_rank=1, margin=0, start_epoch=0, shrink_every=1)
-        if self.shrink_until is not None:
-            least['shrink_until'] = 0
-        if self.shrinks is not None:
-            least['shrinks'] = 1
-            if (self.start_epoch, self.shrink_every, self.shrink_until) != (0, 1, None):
-                raise ValueError(
-                    f'shrinks={self.shrinks!r} says when to shrink instead of start_epoch, '
-                    'shrink_every and shrink_until: leave these out, or `shrinks`.'
-                )
-        for name, low in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f'Expected {name} to be an integer from {low} on, got {value!r}.')
+        check_options(self)
         self.check_scope()
 
     def rho_of(self, stream: str) -> float:

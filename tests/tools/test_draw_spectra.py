@@ -11,6 +11,8 @@ from PIL import Image
 from mtpeft.registry import MODELS
 
 TOOL = 'tools/analysis_tools/draw_spectra.py'
+RADIAL = dict(cw_sp=dict(filter='radial'))
+SIZES = dict(base_sizes=[(6, 6), (5, 4), (2, 2), (1, 1)])
 NECKS = [dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4)), dict(type='TSPD')]
 
 
@@ -40,9 +42,9 @@ def rows(text, name):
 
 
 def test_tables_and_picture(tmp_path, capsys):
-    neck, checkpoint = model_and_checkpoint(tmp_path)
+    neck, checkpoint = model_and_checkpoint(tmp_path, **RADIAL)
     out = tmp_path / 'new' / 'drawn.png'
-    call_tool(TOOL, write_config(tmp_path), checkpoint, '--out', out)
+    call_tool(TOOL, write_config(tmp_path, **RADIAL), checkpoint, '--out', out)
     text = capsys.readouterr().out
     filters, bands = text.split('Consensus:')
     for task in ('semseg', 'depth'):
@@ -67,8 +69,8 @@ def test_tables_and_picture(tmp_path, capsys):
 @pytest.mark.parametrize('options, said', [
     (dict(xt_cons=None), ('Gain', 'Consensus')),
     (dict(cw_sp=None), ('Consensus', 'Gain')),
-    (dict(cw_sp=dict(filter='full', base_sizes=[(6, 6), (5, 4), (2, 2), (1, 1)]), xt_cons=None),
-     ('Gain', 'Consensus')),
+    (dict(RADIAL, xt_cons=None), ('Gain', 'Consensus')),
+    (dict(SIZES, xt_cons=None), ('Gain', 'Consensus')),
 ])  # fmt: skip
 def test_parts_alone(options, said, tmp_path, capsys):
     _, checkpoint = model_and_checkpoint(tmp_path, **options)
@@ -81,9 +83,8 @@ def test_parts_alone(options, said, tmp_path, capsys):
 
 
 def test_full_filter_shows_the_mean_of_each_ring(tmp_path, capsys):
-    options = dict(cw_sp=dict(filter='full', base_sizes=[(6, 6), (5, 4), (2, 2), (1, 1)]))
-    neck, checkpoint = model_and_checkpoint(tmp_path, **options)
-    call_tool(TOOL, write_config(tmp_path, **options), checkpoint, '--out', tmp_path / 'a.png')
+    neck, checkpoint = model_and_checkpoint(tmp_path, **SIZES)
+    call_tool(TOOL, write_config(tmp_path, **SIZES), checkpoint, '--out', tmp_path / 'a.png')
     table = capsys.readouterr().out.split('Consensus:')[0]
     delta = neck.cw_sp.filters['depth'][3].delta
     lines = re.findall(r'^depth +3 +(.*)$', table, re.M)

@@ -1,5 +1,6 @@
 """What measures time, memory and operations, against plain counts."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -114,6 +115,19 @@ def test_variants_do_not_change_the_config_they_are_made_of(cfg):
     assert {task.channels for task in model.tasks.values()} == {3}
     drawn = [m for m in MODELS.build(changed.model).modules() if getattr(m, 'drop_prob', 0)]
     assert not drawn
+
+
+def test_spectral_filters_are_made_for_the_size_that_is_measured(cfg):
+    """Others would be interpolated in every pass."""
+    cfg = copy.deepcopy(cfg)
+    cfg.model.necks.append(dict(type='TSPD'))
+    sizes = []
+    for changed in (cfg, variants.with_size(cfg, (64, 96))):
+        neck = MODELS.build(changed.model).necks[-1]
+        sizes.append([f.base_size for f in neck.cw_sp.filters['depth']])
+    assert sizes == [[(4, 4), (2, 2), (1, 1), (1, 1)], [(8, 12), (4, 6), (2, 3), (2, 3)]]
+    del cfg.model['img_size']
+    assert 'img_size' not in variants.with_size(cfg, (64, 96)).model
 
 
 def test_a_step_is_the_step_of_plain_pytorch(cfg):

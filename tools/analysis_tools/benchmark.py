@@ -29,7 +29,7 @@ from mtpeft.utils.benchmark import (
     sweep,
     sweep_table,
 )
-from mtpeft.utils.benchmark.variants import can_merge
+from mtpeft.utils.benchmark.variants import can_merge, with_size
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 
@@ -114,7 +114,7 @@ def measure_config(
 ) -> tuple[dict, str]:
     """Figures of the config as it is, and what they look like as text."""
     # pretrained weights change neither time nor memory, and may need a network
-    model = MODELS.build(cfg.model).to(device)
+    model = MODELS.build(with_size(cfg, size).model).to(device)
     if args.merged and not can_merge(model):
         raise SystemExit(f'--merged: {type(model).__name__} has no merge_adapters()')
     if args.compile:

@@ -1,7 +1,8 @@
-"""Draw what TS-PD has learnt: spectral filters over the radius, and the bands of the consensus.
+"""Draw what TS-PD has learnt: spectral filters, and the bands of the consensus.
 
-Lines are means over the channels of a level, shades hold 80 % of them. The numbers are printed
-as tables too.
+A filter with a weight a frequency is drawn as a picture, the mean over the channels of its level
+with frequency 0 in the middle. Of radial filters there are lines over the radius, and shades that
+hold 80 % of the channels. The numbers are printed as tables too.
 """
 
 import argparse
@@ -9,24 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from mtpeft.models.necks import ChannelwiseSpectralFilter, CrossTaskConsensus
-from mtpeft.models.necks.spectra import radial_bins
-from mtpeft.models.necks.spectral_filter import FullFilter, SpectralFilter
+from mtpeft.models.necks.spectral_filter import SpectralFilter
 from mtpeft.registry import MODELS
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import load_checked
 from mtpeft.utils.tables import table
-
-SCALARS = ('alpha_low', 'alpha_high', 'g_low', 'g_high')
-QUANTILES = (0.1, 0.9)
+from mtpeft.visualization.spectra_picture import SCALARS, draw, gains
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,23 +43,16 @@ def load(cfg: Config, checkpoint: str) -> nn.Module:
     return model
 
 
-def gains(spectral_filter: SpectralFilter, bins: int = 16) -> np.ndarray:
-    """``1 + delta`` by radial bin and channel; of a full filter the mean of each bin."""
-    with torch.no_grad():
-        if not isinstance(spectral_filter, FullFilter):
-            return (1 + spectral_filter.delta.double()).numpy()
-        size = spectral_filter.base_size
-        where = radial_bins(size, torch.device('cpu'), bins)
-        gain = spectral_filter.gain(size).double()
-        rows = [gain[:, where == b].mean(1) for b in range(bins)]  # nan: a bin without frequency
-        return torch.stack(rows).numpy()
+def spread(spectral_filter: SpectralFilter) -> float:
+    """Standard deviation of the weights over bins or frequencies and channels."""
+    return float(spectral_filter.delta.detach().double().std(correction=0))
 
 
-def filters_of(model: nn.Module) -> dict[str, list[np.ndarray]]:
-    """Gains ``(bins, C)`` of each level by task."""
+def filters_of(model: nn.Module) -> dict[str, list[SpectralFilter]]:
+    """Filters of each level by task."""
     for module in model.modules():
         if isinstance(module, ChannelwiseSpectralFilter):
-            return {name: [gains(f) for f in levels] for name, levels in module.filters.items()}
+            return {name: list(levels) for name, levels in module.filters.items()}
     return {}
 
 
@@ -80,16 +67,19 @@ def bands_of(model: nn.Module) -> dict[str, np.ndarray]:
     return {}
 
 
-def print_tables(filters: Mapping[str, list[np.ndarray]], bands: Mapping[str, np.ndarray]) -> None:
+def print_tables(
+    filters: Mapping[str, list[SpectralFilter]], bands: Mapping[str, np.ndarray]
+) -> None:
     if filters:
-        print('Gain 1 + delta: mean over channels, in quarters of the radius; its spread over')
-        print('bins and channels (standard deviation).')
+        print('Gain 1 + delta: mean over channels, in quarters of the radius; spread of the')
+        print('weights (standard deviation).')
         header = ['task', 'level', '0-.25', '.25-.5', '.5-.75', '.75-1', 'spread']
         rows = []
         for task, levels in filters.items():
-            for i, gain in enumerate(levels):
-                parts = [_mean(part) for part in np.array_split(gain, 4)]
-                rows.append([task, i, *(f'{p:.4f}' for p in parts), f'{np.nanstd(gain):.4f}'])
+            for i, spectral_filter in enumerate(levels):
+                parts = [_mean(part) for part in np.array_split(gains(spectral_filter), 4)]
+                numbers = [*parts, spread(spectral_filter)]
+                rows.append([task, i, *(f'{number:.4f}' for number in numbers)])
         print(table(header, rows))
         print()
     if bands:
@@ -101,85 +91,6 @@ def print_tables(filters: Mapping[str, list[np.ndarray]], bands: Mapping[str, np
         ]
         print(table(['task', 'level', *SCALARS], rows))
         print()
-
-
-def draw(filters: Mapping[str, list[np.ndarray]], bands: Mapping[str, np.ndarray]) -> Figure:
-    """Filters, a row a task and a column a level, over the four scalars of the consensus."""
-    tasks = list(filters or bands)
-    levels = len(filters[tasks[0]]) if filters else bands[tasks[0]].shape[1]
-    heights = [1.7 * len(tasks) + 0.8] if filters else []
-    heights += [0.42 * len(tasks) + 1.5] if bands else []
-    width = max(7.5, 2.5 * levels + 0.8)
-    figure = Figure(figsize=(width, sum(heights)), dpi=150, layout='constrained')
-    FigureCanvasAgg(figure)
-    parts = figure.subfigures(len(heights), squeeze=False, height_ratios=heights)[:, 0]
-    if filters:
-        _draw_filters(parts[0], filters)
-    if bands:
-        _draw_bands(parts[-1], bands)
-    return figure
-
-
-def _draw_filters(figure: SubFigure, filters: Mapping[str, list[np.ndarray]]) -> None:
-    levels = len(next(iter(filters.values())))
-    grid = figure.subplots(len(filters), levels, sharex=True, sharey=True, squeeze=False)
-    figure.suptitle('Spectral filters: gain 1 + δ, mean and 80 % of the channels', fontsize=11)
-    for row, (task, gains_by_level) in enumerate(filters.items()):
-        for level, gain in enumerate(gains_by_level):
-            axes = grid[row, level]
-            _draw_gain(axes, gain, f'C{row}')
-            if row == 0:
-                axes.set_title(f'level {level} ({gain.shape[1]} channels)', fontsize=9)
-        grid[row, 0].set_ylabel(task, fontsize=10)
-    figure.supxlabel('radius (1: Nyquist frequency)', fontsize=9)
-
-
-def _draw_gain(axes: Axes, gain: np.ndarray, color: str) -> None:
-    """Steps, since a filter is constant within a bin."""
-    filled = ~np.isnan(gain).any(1)
-    edges, gain = np.linspace(0, 1, len(gain) + 1), np.where(filled[:, None], gain, np.nan)
-    low, high = np.quantile(gain, QUANTILES, axis=1)
-    axes.axhline(1, color='0.45', linestyle='--', linewidth=0.8, zorder=1)
-    low, high = np.append(low, low[-1]), np.append(high, high[-1])
-    axes.fill_between(edges, low, high, step='post', color=color, alpha=0.22, linewidth=0)
-    axes.stairs(gain.mean(1), edges, baseline=None, color=color, linewidth=1.6, zorder=3)
-    axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.5, 1], ['0', '.5', '1'])
-    axes.tick_params(labelsize=8, color='0.6')
-    axes.grid(True, color='0.93')
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.spines[['left', 'bottom']].set_color('0.6')
-
-
-def _draw_bands(figure: SubFigure, bands: Mapping[str, np.ndarray]) -> None:
-    figure.suptitle('Consensus: share taken over (α) and gain of the others (g)', fontsize=11)
-    values = np.stack(list(bands.values()))
-    grid = figure.subplots(1, len(SCALARS), sharey=True)
-    titles = ('α low', 'α high', 'g low', 'g high')
-    for index, (axes, title) in enumerate(zip(grid, titles, strict=True)):
-        alike = values[:, :2] if index < 2 else values[:, 2:]
-        _draw_scalar(axes, values[:, index], start=index // 2, reach=abs(alike - index // 2).max())
-        axes.set_title(title, fontsize=9)
-        axes.set_yticks(range(len(bands)), list(bands), fontsize=9)
-    figure.supxlabel('level', fontsize=9)
-
-
-def _draw_scalar(axes: Axes, values: np.ndarray, start: float, reach: float) -> None:
-    """A cell a task and level; white is the value at the start of training."""
-    reach = max(reach, 1e-6)
-    axes.imshow(values, 'RdBu_r', aspect='auto', vmin=start - reach, vmax=start + reach)
-    for (row, column), value in np.ndenumerate(values):
-        dark = abs(value - start) > 0.6 * reach
-        axes.text(column, row, f'{value:.2f}', ha='center', va='center', fontsize=8,
-                  color='white' if dark else '0.15')  # fmt: skip
-    axes.set_xticks(range(values.shape[1]))
-    axes.tick_params(labelsize=8, length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xticks(np.arange(values.shape[1] - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(values.shape[0] - 1) + 0.5, minor=True)
-    axes.grid(which='minor', color='white', linewidth=2)
-    axes.tick_params(which='minor', length=0)
 
 
 def _mean(gain: np.ndarray) -> float:

@@ -154,7 +154,7 @@ class Cases:
                 source = runpy.run_path(str(Path(__file__).with_name('reference_mtlora.py')))
                 model = source['from_config'](cfg.model, self.size, self.args.attention)
             else:
-                model = MODELS.build(cfg.model)
+                model = MODELS.build(variants.with_size(cfg, self.size).model)
             model = self._placed(variants.wake(model))
             if merged and not variants.can_merge(model):
                 return None

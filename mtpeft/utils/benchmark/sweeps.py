@@ -13,7 +13,7 @@ from mtpeft.utils.benchmark.batch import random_batch
 from mtpeft.utils.benchmark.measure import runner_inference, runner_step
 from mtpeft.utils.benchmark.operations import multiply_adds
 from mtpeft.utils.benchmark.rounds import Call, spread, time_in_turns
-from mtpeft.utils.benchmark.variants import has_rank, merge, with_copies, with_rank
+from mtpeft.utils.benchmark.variants import has_rank, merge, with_copies, with_rank, with_size
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 
@@ -80,7 +80,7 @@ def sweep(
         side = (value, value) if kind == 'size' else size
         if kind == 'size' or not calls:
             calls['frozen', side] = _frozen(cfg, batch_size, side, device)
-        varied = _varied(cfg, kind, value)
+        varied = with_size(_varied(cfg, kind, value), side)
         models += [MODELS.build(varied.model).to(device) for _ in range(1 + merged)]
         calls |= _calls(varied, models[-1 - merged :], value, batch_size, side)
     counts = {name: multiply_adds(call) for name, call in calls.items()}

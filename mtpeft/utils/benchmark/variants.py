@@ -31,6 +31,15 @@ def with_rank(cfg: Config, rank: int) -> Config:
     return cfg
 
 
+def with_size(cfg: Config, size: tuple[int, int]) -> Config:
+    """A copy made for pictures of this size, where the config says what it is made for."""
+    cfg = copy.deepcopy(cfg)  # Config.copy keeps what lies deeper
+    if cfg.model.get('img_size') is not None:
+        # spectral filters of another size are interpolated in every pass
+        cfg.model.img_size = tuple(size)
+    return cfg
+
+
 def has_rank(cfg: Config) -> bool:
     """Does an adapter of the config have the option ``rank``?"""
     return any('rank' in plugin.cfg for plugin in cfg.model.backbone.get('plugins', ()))
