@@ -20,6 +20,7 @@ class TimmViT(Family):
         'proj': r'attn\.proj',
         'fc1': r'mlp\.fc1',
         'fc2': r'mlp\.fc2',
+        'mlp': r'mlp',
     }
     groups = {
         'block_norms': r'blocks\.\d+\.norm[12]\..*|norm_pre\..*',
