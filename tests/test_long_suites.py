@@ -97,7 +97,9 @@ def test_edges_of_larger_scenes_are_matched_within_as_many_pixels():
     suite = suite_of('scenes_long')
     for entry in suite.entries:
         cfg = config_of(suite, entry)
-        evaluator = MultiTaskEvaluator(**{k: v for k, v in cfg.val_evaluator.items() if k != 'type'})
+        evaluator = MultiTaskEvaluator(
+            **{k: v for k, v in cfg.val_evaluator.items() if k != 'type'}
+        )
         assert ('edge' in evaluator.tasks) == (entry.role == 'method' or 'edge' in entry.label)
         if 'edge' in evaluator.tasks:
             height, width = cfg.val_dataloader.dataset['size']

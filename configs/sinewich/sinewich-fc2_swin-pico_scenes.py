@@ -5,7 +5,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Ours: the kernel of 3 beside fc2 of the last blocks instead of beside the blocks, from 4C to C channels.
+# Ours: the kernel of 3 beside fc2 of the last blocks instead of beside the blocks, from 4C to C
+# channels.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(

@@ -5,14 +5,18 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Ablation of the kernel: W is a diagonal, a weight for each component, so no task sees the neighbours
-# of a pixel. The base lies in the projection, into which lanes can be merged.
+# Ablation of the kernel: W is a diagonal, a weight for each component, so no task sees the
+# neighbours of a pixel. The base lies in the projection, into which lanes can be merged.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
-            dict(cfg=dict(type='SineAWB', rank=16, kernel_size=None), targets=['project'], lanes='task'),
+            dict(
+                cfg=dict(type='SineAWB', rank=16, kernel_size=None),
+                targets=['project'],
+                lanes='task',
+            ),
         ],
         clock=dict(tokens='free'),
     ),

@@ -5,14 +5,16 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Ablation of the kernel: W is a diagonal, a weight for each component, so no task sees the neighbours
-# of a pixel. The base lies in fc2, into which lanes can be merged.
+# Ablation of the kernel: W is a diagonal, a weight for each component, so no task sees the
+# neighbours of a pixel. The base lies in fc2, into which lanes can be merged.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
             dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1']),
-            dict(cfg=dict(type='SineAWB', rank=16, kernel_size=None), targets=['fc2'], lanes='task'),
+            dict(
+                cfg=dict(type='SineAWB', rank=16, kernel_size=None), targets=['fc2'], lanes='task'
+            ),
         ],
         clock=dict(tokens='prepend'),
     ),

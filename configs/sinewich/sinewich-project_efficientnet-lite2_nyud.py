@@ -5,7 +5,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Ours: the kernel of 3 beside the projection of the last blocks instead of beside the blocks, from the expanded width.
+# Ours: the kernel of 3 beside the projection of the last blocks instead of beside the blocks, from
+# the expanded width.
 model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(

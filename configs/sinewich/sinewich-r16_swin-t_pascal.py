@@ -6,7 +6,8 @@ _base_ = [
 ]
 
 # Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; beside the last block of
-# each stage lies one convolution's base for all tasks, and so in the heads, switched by frequencies.
+# each stage lies the base of one convolution for all tasks, and so in the heads, switched by
+# frequencies.
 # The paper gives no recipe beyond that of prior work: schedule, data and losses are MTLoRA's.
 model = dict(
     tasks={{_base_.tasks}},

@@ -6,7 +6,8 @@ _base_ = [
 ]
 
 # Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; beside the last block at
-# each stride lies one convolution's base for all tasks, and so in the heads, switched by frequencies.
+# each stride lies the base of one convolution for all tasks, and so in the heads, switched by
+# frequencies.
 # A CNN has no place for task tokens, so they are parameters beside it.
 model = dict(
     tasks={{_base_.tasks}},

@@ -17,9 +17,7 @@ first, equal = dict(stage=0, **three), dict(stage=1, **three)
 pdrs = {'shrinks': None, 'by_epoch': True, 'shrink_every': 1}
 pdrs = {f'default_hooks.pdrs.{key}': value for key, value in pdrs.items()}
 # the best learning rate of each family by configs/suites/nyud_lr.py
-full, lora, faar, sinewich = (
-    {'optim_wrapper.optimizer.lr': lr} for lr in (1e-3, 1e-3, 1e-3, 1e-3)
-)
+full, lora, faar, sinewich = ({'optim_wrapper.optimizer.lr': lr} for lr in (1e-3, 1e-3, 1e-3, 1e-3))
 entries = [
     dict(label=label, config=f'../{config}_efficientnet-lite2_nyud.py', cfg_options=options, **more)
     for label, config, options, more in (

@@ -18,9 +18,7 @@ first = dict(stage=0, seeds=[0, 1, 2])
 # as in the paper, ranks shrink after every epoch, to the end
 pdrs = {'shrinks': None, 'by_epoch': True, 'shrink_every': 1}
 pdrs = {f'default_hooks.pdrs.{key}': value for key, value in pdrs.items()}
-full, lora, faar, sinewich = (
-    {'optim_wrapper.optimizer.lr': lr} for lr in (2e-3, 2e-3, 2e-3, 2e-3)
-)
+full, lora, faar, sinewich = ({'optim_wrapper.optimizer.lr': lr} for lr in (2e-3, 2e-3, 2e-3, 2e-3))
 # 2 pixels of 128 x 128, as in configs/_base_/datasets/scenes_mt.py of 96 x 96
 edge = {f'{part}_evaluator.tasks.edge.metric.max_dist': 0.0112 for part in ('val', 'test')}
 entries = [

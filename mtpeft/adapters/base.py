@@ -345,5 +345,7 @@ def layers_inside(module: nn.Module) -> list[nn.Module]:
     return [
         m
         for name, m in module.named_modules()
-        if name and isinstance(m, (nn.Linear, nn.Conv2d)) and not any(a in f'.{name}.' for a in aside)
+        if name
+        and isinstance(m, (nn.Linear, nn.Conv2d))
+        and not any(a in f'.{name}.' for a in aside)
     ]

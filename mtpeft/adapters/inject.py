@@ -130,8 +130,8 @@ def _check_nesting(network: nn.Module, adapted: Sequence[str]) -> None:
         if isinstance(layer, AdapterModule) and inside:
             raise ValueError(
                 f"'{name}' has lanes of its own ({type(layer.adapter).__name__}), and so has "
-                f"'{inside[0]}' inside it. Give one of the two lanes: lanes='shared' for the layers "
-                'inside, or another target.'
+                f"'{inside[0]}' inside it. Give one of the two lanes: lanes='shared' for the "
+                'layers inside, or another target.'
             )
 
 

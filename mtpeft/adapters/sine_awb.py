@@ -393,8 +393,8 @@ def _reuse(
         raise ValueError(f"reuse='{reuse}' is unknown. " + hint(str(reuse), _REUSES))
     if beside:
         raise ValueError(
-            f"reuse='{reuse}' takes a factor of the layer's shared LoRA, and a module has none; use "
-            'reuse=None, or target layers'
+            f"reuse='{reuse}' takes a factor of the layer's shared LoRA, and a module has none; "
+            'use reuse=None, or target layers'
         )
     if base == 'independent':
         raise ValueError(

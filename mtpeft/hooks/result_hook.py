@@ -33,8 +33,9 @@ class ResultHook(Hook):
     the last checkpoint and its evaluation), each task's headline, the trainable parameters (those
     at the start, and ``effective``: at the end, without pruned components of adapters), the mean
     rank of adapters, the median time of a training step with its loading of data and the sum of
-    all, the peak memory, and what the run was made with. Memory is the most that tensors took on a GPU, else that of the
-    main process (without the workers that load data), since the start or the last resume.
+    all, the peak memory, and what the run was made with. Memory is the most that tensors took on a
+    GPU, else that of the main process (without the workers that load data), since the start or the
+    last resume.
 
     Args:
         recipe: Fingerprint of the run's options, copied into the file.

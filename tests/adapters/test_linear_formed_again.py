@@ -13,7 +13,9 @@ from mtpeft.adapters.linear_formed_again import linear_formed_again
 LANES = 3
 METHODS = {
     'shared base': dict(type='SineAWB', rank=3, kernel_size=None),
-    'independent base': dict(type='SineAWB', rank=3, kernel_size=None, base='independent', lowpass=False),
+    'independent base': dict(
+        type='SineAWB', rank=3, kernel_size=None, base='independent', lowpass=False
+    ),
     'a kernel beside the layer': dict(type='SineAWB', rank=3, kernel_size=3),
     'Sine-LoRA': dict(type='SineLoRA', rank=3),
     'Sine-LoRA beside the shared output': dict(type='SineLoRA', rank=3, frozen_input='shared'),

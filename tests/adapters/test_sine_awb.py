@@ -146,7 +146,9 @@ def test_weights_of_all_lanes_are_formed_once_and_kept_in_evaluation(monkeypatch
 
 
 def test_pruned_and_masked_components_are_not_in_the_base():
-    layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, task_rank=4, kernel_size=None), TASKS)
+    layer = adapt_layer(
+        nn.Linear(12, 10), dict(type='SineAWB', rank=3, task_rank=4, kernel_size=None), TASKS
+    )
     stir(layer)
     adapter = layer.adapter.train()
     group = adapter.groups['base']
@@ -195,7 +197,8 @@ def test_a_kernel_beside_the_layer_cannot_be_merged():
     (lambda: nn.Conv2d(6, 8, 3), dict(kernel_size=5), 'own 3 x 3.*got kernel_size=5'),
     (lambda: nn.Linear(12, 10), dict(base='independant'), "base='independant'.*independent"),
     (lambda: nn.Linear(12, 10), dict(task_rank=11), 'task_rank.*1 to 10'),
-    (lambda: nn.Linear(1024, 1024), dict(limit=1, kernel_size=None), '2 lanes take 8 MB, expected at most limit=1'),
+    (lambda: nn.Linear(1024, 1024), dict(limit=1, kernel_size=None),
+     '2 lanes take 8 MB, expected at most limit=1'),
     (lambda: nn.Conv2d(512, 512, 1), dict(limit=4, kernel_size=3), 'take 18 MB.*kernel_size=1'),
 ])  # fmt: skip
 def test_bad_options(make, options, message):

@@ -168,8 +168,7 @@ def test_two_processes_share_the_runs(tmp_path):
     command = [sys.executable, '-c', COMPARE.format(root=str(tmp_path)), *map(str, words)]
     paths = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests')]))
     both = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths)
-        for _ in range(2)
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths) for _ in range(2)
     ]
     said = [process.communicate(timeout=300)[0] for process in both]
     labels = [(label, seed) for label in FIGURES for seed in (0, 1)]

@@ -140,7 +140,6 @@ class SuiteRunner:
             folder.fail(reason, returncode=code, log=str(folder.log))
             self.say(f'{name}: failed. {reason}')
 
-
     def _make_room(self, run: Run, name: str) -> bool:
         """Move a run of another recipe aside; whether the folder is free."""
         with run.folder.locked():

@@ -29,10 +29,11 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
 
     M ``(channels, sum of widths, 1, 1)`` is a full matrix that all tasks share; a task has its
     bias, its norm and its last convolution. G and g are as in
-    :class:`~mtpeft.adapters.sine_awb.SineAWB`. Here the low-pass has a learnt share l, the sigmoid of
-    a number that starts at 0: unlike a low-rank product M has a full rank, which the whole low-pass
-    would halve (docs/methods/sinewich.md has what that costs). Levels are brought to the largest and concatenated,
-    as in :class:`~mtpeft.models.heads.HRNetHead`. M starts uniform in +-1/sqrt(sum of widths).
+    :class:`~mtpeft.adapters.sine_awb.SineAWB`. The low-pass has a learnt share l here, the sigmoid
+    of a number that starts at 0: unlike a low-rank product M has a full rank, which the whole
+    low-pass would halve (docs/methods/sinewich.md has what that costs). Levels are brought to the
+    largest and concatenated, as in :class:`~mtpeft.models.heads.HRNetHead`. M starts uniform in
+    +-1/sqrt(sum of widths).
 
     Args:
         tasks: The model's tasks.
@@ -41,8 +42,8 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         clock: Where frequencies come from: the backbone's ClockNet where the model builds the
             decoder, or the config of one of its own. ``None``: an own one.
         sine: ``False``: :math:`g\, G * (\omega_t M)`.
-        lowpass: ``'learnt'``: as above; ``True``: l = 1, the low-pass as in the adapters; ``False``:
-            l = 0, without G.
+        lowpass: ``'learnt'``: as above; ``True``: l = 1, the low-pass as in the adapters;
+            ``False``: l = 0, without G.
         gain: g. Default: 1 / sqrt(sum of widths).
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
