@@ -31,7 +31,8 @@ from mtpeft.adapters.vl_adapter import VLAdapter
 __all__ = [
     'AdaLoRA', 'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
     'AdapterModule', 'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK',
-    'DoRA', 'HyperFormer', 'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA', 'NotMergeableError',
+    'DoRA', 'HyperFormer', 'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA',
+    'NotMergeableError',
     'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'TADFormer', 'VLAdapter', 'adapt_layer',
     'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
 ]  # fmt: skip
