@@ -181,7 +181,10 @@ def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
             "init_model needs a config, unless the checkpoint is 'mtpeft:NAME', weights that "
             'mtpeft ships. Give the config that the checkpoint was trained with.'
         )
-    return Config.fromstring(shipped['meta']['cfg'], '.py')
+    cfg = Config.fromstring(shipped['meta']['cfg'], '.py')
+    # a config that is written out has its keys in the order of the alphabet
+    cfg.model.tasks = {name: cfg.model.tasks[name] for name in shipped['meta']['tasks']}
+    return cfg
 
 
 def _predicted(

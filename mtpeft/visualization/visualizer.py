@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
+from mtpeft.evaluation.functional.edge_nms import suppress_non_maxima
 from mtpeft.registry import VISUALIZERS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
@@ -19,6 +20,9 @@ from mtpeft.visualization.legend import legend
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
     """Draws the input, and below or beside it each task's ground truth and prediction.
+
+    Predicted lines are thinned as they are before they are judged
+    (:func:`~mtpeft.evaluation.functional.edge_nms.suppress_non_maxima`).
 
     Args:
         name: Name of the instance.
@@ -70,7 +74,8 @@ class MultiTaskVisualizer(Visualizer):
                   for name, task in self.tasks.items()}  # fmt: skip
         names = [name for name in self.tasks if name in truth or name in pred]
         rows = [
-            [cell(self._colours(name, data[name], ranges[name]), size, _title(name, kind))
+            [cell(_colours(self.tasks[name], data[name], kind, ranges[name]), size,
+                  f'{name.replace("_", " ")}: {kind}')
              if name in data else cell(_blank(), size) for name in names]
             for kind, data in (('truth', truth), ('prediction', pred)) if data
         ]  # fmt: skip
@@ -107,11 +112,6 @@ class MultiTaskVisualizer(Visualizer):
         else:
             write_picture(out_file, drawn)
 
-    def _colours(
-        self, name: str, data: Tensor, value_range: tuple[float, float] | None
-    ) -> np.ndarray:  # fmt: skip
-        return colorize(self.tasks[name], _array(data), value_range)
-
 
 def write_picture(path: str | Path, rgb: np.ndarray) -> None:
     """Write ``(H, W, 3)`` RGB, the folder made if need be.
@@ -143,8 +143,13 @@ def _array(data: Tensor) -> np.ndarray:
     return array[..., 0] if array.shape[-1] == 1 else array
 
 
-def _title(name: str, kind: str) -> str:
-    return f'{name.replace("_", " ")}: {kind}'
+def _colours(
+    task: DenseTask, data: Tensor, kind: str, value_range: tuple[float, float] | None
+) -> np.ndarray:  # fmt: skip
+    array = _array(data)
+    if task.lines and kind == 'prediction':
+        array = suppress_non_maxima(array)
+    return colorize(task, array, value_range)
 
 
 def _blank() -> np.ndarray:

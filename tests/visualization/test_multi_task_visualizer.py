@@ -125,6 +125,18 @@ def test_a_legend_with_little_room_names_the_largest():
     assert legend(task, {}, {}, (200, 200)) is None
 
 
+def test_predicted_edges_are_thinned_and_labels_are_not():
+    visualizer = MultiTaskVisualizer(tasks=['edge'], height=64)
+    across = torch.exp(-(((torch.arange(64) - 31) / 4.0) ** 2)).expand(64, 64)  # a thick line
+    made = MultiTaskDataSample()
+    made.set_gt('edge', (across > 0.5).long()[None])
+    made.set_pred('edge', across[None])
+    drawn = visualizer.draw(np.zeros((64, 64, 3), np.uint8), made)[..., 0]
+    truth, prediction = drawn[18:82, 68:132], drawn[86 + 18 : 86 + 82, 68:132]
+    assert ((truth < 128).sum(1) == 7).all()
+    assert (np.nonzero(prediction[32] < 250)[0] == [31]).all() and prediction[32, 31] == 0
+
+
 def test_rows_of_different_length_are_filled():
     part = np.zeros((5, 6, 3), np.uint8)
     drawn = grid([[part], [part, part]])
