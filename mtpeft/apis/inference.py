@@ -14,25 +14,33 @@ from torch import nn
 
 from mtpeft.adapters.ranks import compact
 from mtpeft.apis.merged_file import is_merged, load_merged
+from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.registry import MODELS, TRANSFORMS
+from mtpeft.structures import MultiTaskDataSample
 from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.utils.requested import requested_tasks
+from mtpeft.visualization.visualizer import MultiTaskVisualizer
 
 Picture = str | Path | np.ndarray
+_SHIPPED = 'mtpeft:'
 
 
 def init_model(
-    config: str | Path | Config, checkpoint: str | Path | None = None, device: str = 'cpu'
+    config: str | Path | Config | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = 'cpu',
 ) -> nn.Module:
     """Build a model, load its weights, and put it in eval mode.
 
     Components of adapters that were pruned in training take no room in it.
 
     Args:
-        config: A config or its path.
-        checkpoint: Trained weights, or a merged model (tools/model_converters/merge_adapters.py).
-            ``None``: the pretrained base and fresh adapters.
+        config: A config or its path. ``None``: the one that a file which mtpeft ships was trained
+            with. (A config is code, so that of any other file must be given.)
+        checkpoint: Trained weights, a merged model (tools/model_converters/merge_adapters.py), or
+            ``'mtpeft:NAME'``, weights that mtpeft ships. ``None``: the pretrained base and fresh
+            adapters.
         device: Where the model goes.
 
     Returns:
@@ -40,13 +48,17 @@ def init_model(
 
     Raises:
         CheckpointError: the checkpoint is damaged, of another architecture or on another base.
+        PretrainedWeightsError: pretrained or shipped weights are not there.
+        ValueError: ``config`` is ``None`` and ``checkpoint`` is not shipped.
 
     Example:
         >>> model = init_model('configs/mtlora/mtlora_swin-pico_scenes.py')  # doctest: +SKIP
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
+    ours = str(checkpoint).startswith(_SHIPPED)
+    path = shipped(str(checkpoint)[len(_SHIPPED) :]) if ours else checkpoint
+    saved = safe_load(path) if path is not None else None
+    cfg = _config(config, saved if ours else None)
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
-    saved = safe_load(checkpoint) if checkpoint is not None else None
     if saved is not None and is_merged(saved):
         model = load_merged(cfg, saved, f'Checkpoint {checkpoint}')
         model.cfg = cfg
@@ -64,6 +76,31 @@ def init_model(
         compact(model)
     model.cfg = cfg
     return model.to(device).eval()
+
+
+def draw_predictions(
+    model: nn.Module, pictures: Sequence[dict], height: int = 192
+) -> list[np.ndarray]:
+    """Predict pictures, and draw each with its predictions, below its labels where it has any.
+
+    Args:
+        model: From :func:`init_model`.
+        pictures: What a data set or :meth:`MultiTaskInferencer.prepare` gives.
+        height: Height of one picture in the drawing, in pixels.
+
+    Returns:
+        For each ``(H, W, 3)`` uint8, RGB.
+
+    Example:
+        >>> drawn = draw_predictions(model, [dataset[0]])  # doctest: +SKIP
+    """
+    visualizer = MultiTaskVisualizer(tasks=dict(model.tasks), height=height)
+    samples = _predicted(model, pictures)
+    inputs = (picture['inputs'].numpy()[::-1].transpose(1, 2, 0) for picture in pictures)
+    return [
+        visualizer.draw(np.ascontiguousarray(rgb), sample)
+        for rgb, sample in zip(inputs, samples, strict=True)
+    ]
 
 
 class MultiTaskInferencer:
@@ -108,13 +145,16 @@ class MultiTaskInferencer:
         if isinstance(images, str | Path | np.ndarray):
             return self([images], tasks)[0]
         wanted = requested_tasks(tasks, self.tasks, 'The inferencer')
-        batch = pseudo_collate([self._prepare(i, picture) for i, picture in enumerate(images)])
-        with torch.no_grad():
-            data = self.model.data_preprocessor(batch, False)
-            samples = self.model(**data, mode='predict', tasks=wanted)
+        pictures = [self.prepare(picture, i) for i, picture in enumerate(images)]
+        samples = _predicted(self.model, pictures, wanted)
         return [{name: _to_array(sample.get_pred(name)) for name in wanted} for sample in samples]
 
-    def _prepare(self, index: int, picture: Picture) -> dict:
+    def prepare(self, picture: Picture, index: int = 0) -> dict:
+        """A path or array as the model takes it, after the transforms.
+
+        Raises:
+            ValueError: it is no picture.
+        """
         path = '' if isinstance(picture, np.ndarray) else str(picture)
         image = picture if isinstance(picture, np.ndarray) else mmcv.imread(path)
         if image is None:
@@ -129,6 +169,30 @@ class MultiTaskInferencer:
             ori_shape=size, tasks=self.model.tasks, labels={},
         )  # fmt: skip
         return self.pipeline(results)
+
+
+def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
+    if isinstance(config, Config):
+        return config
+    if config is not None:
+        return Config.fromfile(str(config))
+    if shipped is None:
+        raise ValueError(
+            "init_model needs a config, unless the checkpoint is 'mtpeft:NAME', weights that "
+            'mtpeft ships. Give the config that the checkpoint was trained with.'
+        )
+    cfg = Config.fromstring(shipped['meta']['cfg'], '.py')
+    # a config that is written out has its keys in the order of the alphabet
+    cfg.model.tasks = {name: cfg.model.tasks[name] for name in shipped['meta']['tasks']}
+    return cfg
+
+
+def _predicted(
+    model: nn.Module, pictures: Sequence[dict], tasks: Sequence[str] | None = None
+) -> list[MultiTaskDataSample]:
+    with torch.no_grad():
+        data = model.data_preprocessor(pseudo_collate(list(pictures)), False)
+        return model(**data, mode='predict', tasks=tasks)
 
 
 def _pipeline(cfg: Config | None) -> list:

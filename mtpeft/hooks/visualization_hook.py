@@ -38,7 +38,7 @@ class PredictionGridHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, num_pictures: int = 4, height: int = 160, draw_input: bool = True) -> None:
+    def __init__(self, num_pictures: int = 4, height: int = 192, draw_input: bool = True) -> None:
         if num_pictures < 1:
             raise ValueError(f'Expected num_pictures to be positive, got {num_pictures}.')
         self.num_pictures = num_pictures

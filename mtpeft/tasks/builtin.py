@@ -8,28 +8,31 @@ from typing import Any
 
 from mtpeft.registry import TASKS
 from mtpeft.tasks.dense_task import DenseTask
-from mtpeft.tasks.palettes import HUMAN_PARTS, class_palette
+from mtpeft.tasks.palettes import HUMAN_PARTS, HUMAN_PARTS_PALETTE, PASCAL, class_palette
 from mtpeft.utils.suggest import hint
 
 
 @TASKS.register_module()
 def semseg(num_classes: int = 21, **overrides: Any) -> DenseTask:
     """Semantic segmentation: cross-entropy (255 ignored), mIoU. PASCAL 21 classes, NYUD 40."""
+    named = dict(classes=PASCAL) if num_classes == len(PASCAL) else {}
     return _task(
         overrides, name='semseg', kind='classes', channels=num_classes,
         loss=dict(type='PixelCrossEntropyLoss'), metric=dict(type='SegmentationMetric'),
-        headline='mIoU', lower_is_better=False, palette=class_palette(num_classes),
+        headline='mIoU', lower_is_better=False, palette=class_palette(num_classes), **named,
     )  # fmt: skip
 
 
 @TASKS.register_module()
 def human_parts(num_classes: int = 7, **overrides: Any) -> DenseTask:
     """Human part segmentation: background and six groups of parts, weight 2."""
-    named = dict(classes=HUMAN_PARTS) if num_classes == len(HUMAN_PARTS) else {}
+    named = dict(palette=class_palette(num_classes))
+    if num_classes == len(HUMAN_PARTS):
+        named = dict(classes=HUMAN_PARTS, palette=HUMAN_PARTS_PALETTE)
     return _task(
         overrides, name='human_parts', kind='classes', channels=num_classes, loss_weight=2.0,
         loss=dict(type='PixelCrossEntropyLoss'), metric=dict(type='SegmentationMetric'),
-        headline='mIoU', lower_is_better=False, palette=class_palette(num_classes), **named,
+        headline='mIoU', lower_is_better=False, **named,
     )  # fmt: skip
 
 
@@ -70,7 +73,7 @@ def edge(**overrides: Any) -> DenseTask:
     return _task(
         overrides, name='edge', kind='binary', channels=1, loss_weight=50.0,
         loss=dict(type='BalancedBCELoss', positive_weight=0.95), metric=dict(type='EdgeMetric'),
-        headline='odsF', lower_is_better=False,
+        headline='odsF', lower_is_better=False, lines=True,
     )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ class DenseTask:
             (an object that looks s times larger is s times nearer).
         classes: Class names, ``channels`` of them.
         palette: RGB colour of each class.
+        lines: Are the 1 of a ``binary`` task thin lines? They are drawn dark on white.
         unit: Unit of the values, for reports, e.g. ``'m'``.
 
     Raises:
@@ -92,6 +93,7 @@ class DenseTask:
     scaling: str = 'keep'
     classes: Sequence[str] | None = None
     palette: Sequence[Sequence[int]] | None = field(default=None, repr=False)
+    lines: bool = False
     unit: str = ''
 
     def __post_init__(self) -> None:

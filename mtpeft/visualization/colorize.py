@@ -7,6 +7,7 @@ from mtpeft.tasks import DenseTask
 from mtpeft.tasks.palettes import class_palette
 
 _IGNORED = (128, 128, 128)
+_AXES = (1, -1, -1)
 
 
 def colorize(
@@ -15,9 +16,10 @@ def colorize(
     """Draw a label or a prediction.
 
     Classes take the task's palette; binary labels and probabilities go from black (0) to white
-    (1); vectors are ``(n + 1) / 2``; values run through a colour map (near = yellow, far = violet
-    for depth), further channels than the first are not drawn. Invalid pixels are grey for classes
-    and binary labels, black else.
+    (1), those of a task of lines the other way round; vectors (x right, y down, z into the picture)
+    as normals are usually shown, red to the right, green up, blue to the viewer; values run through
+    a colour map (near = yellow, far = violet for depth), further channels than the first are not
+    drawn. Invalid pixels are grey for classes and binary labels, black else.
 
     Args:
         task: What the array is of.
@@ -35,7 +37,7 @@ def colorize(
         >>> from mtpeft.tasks import build_tasks
         >>> task = build_tasks(['normals'])['normals']
         >>> colorize(task, np.full((1, 1, 3), (0, 0, -1.))).tolist()
-        [[[128, 128, 0]]]
+        [[[128, 128, 255]]]
     """
     array = np.asarray(array)
     if array.ndim == 3 and task.label_channels == 1:
@@ -50,12 +52,14 @@ def colorize(
     if task.kind == 'classes':
         return _classes(task, array, valid)
     if task.kind == 'binary':
-        grey = np.clip(np.where(valid, array, 0), 0, 1) * 255
+        level = np.clip(np.where(valid, array, 0), 0, 1)
+        grey = (1 - level if task.lines else level) * 255
         rgb = np.repeat(np.rint(grey)[..., None], 3, -1).astype(np.uint8)
         rgb[~valid] = _IGNORED
         return rgb
     if task.kind == 'vectors' and task.channels == 3:
-        rgb = np.rint((np.clip(np.where(valid[..., None], array, 0), -1, 1) + 1) * 127.5)
+        shown = np.clip(np.where(valid[..., None], array, 0), -1, 1) * _AXES
+        rgb = np.rint((shown + 1) * 127.5)
         rgb = rgb.astype(np.uint8)
     else:
         rgb = _colour_map(array if axes == 2 else array[..., 0], valid, value_range)

@@ -8,16 +8,21 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
+from mtpeft.evaluation.functional.edge_nms import suppress_non_maxima
 from mtpeft.registry import VISUALIZERS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.visualization.colorize import colorize
 from mtpeft.visualization.grid import cell, grid
+from mtpeft.visualization.legend import legend
 
 
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
     """Draws the input, and below or beside it each task's ground truth and prediction.
+
+    Predicted lines are thinned as they are before they are judged
+    (:func:`~mtpeft.evaluation.functional.edge_nms.suppress_non_maxima`).
 
     Args:
         name: Name of the instance.
@@ -41,7 +46,7 @@ class MultiTaskVisualizer(Visualizer):
         self,
         name: str = 'visualizer',
         tasks: TaskSpec | None = None,
-        height: int = 160,
+        height: int = 192,
         draw_input: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -59,26 +64,30 @@ class MultiTaskVisualizer(Visualizer):
 
         Returns:
             ``(H', W', 3)`` uint8, RGB: the input with the ground truth beside it, the predictions
-            in a second row where there is ground truth, else in the first. Without an input and
-            without anything in ``sample``, one white picture.
+            in a second row where there is ground truth, else in the first. What the colours mean
+            stands below the input, or at the end of the first row, where a picture is 120 pixels
+            large or more. Without an input and without anything in ``sample``, one white picture.
         """
         truth, pred = sample.gt, sample.pred
         size = self.height, max(48, round(self.height * image.shape[1] / image.shape[0]))
         ranges = {name: _range(task, truth.get(name), pred.get(name))
                   for name, task in self.tasks.items()}  # fmt: skip
-        shown = {}
-        for kind, data in (('truth', truth), ('prediction', pred)):
-            shown[kind] = [
-                cell(self._colours(name, data[name], ranges[name]), size,
-                     f'{name}: {kind}')
-                if name in data else cell(_blank(), size)
-                for name in self.tasks if name in truth or name in pred
-            ]  # fmt: skip
-        rows = [row for row, data in ((shown['truth'], truth), (shown['prediction'], pred)) if data]
+        names = [name for name in self.tasks if name in truth or name in pred]
+        rows = [
+            [cell(_colours(self.tasks[name], data[name], kind, ranges[name]), size,
+                  f'{name.replace("_", " ")}: {kind}')
+             if name in data else cell(_blank(), size) for name in names]
+            for kind, data in (('truth', truth), ('prediction', pred)) if data
+        ]  # fmt: skip
         rows = rows or [[]]
+        seen = {name: _array((truth if name in truth else pred)[name]) for name in names}
+        key = legend(self.tasks, seen, ranges, size)
         if self.draw_input:
-            starts = [cell(image, size, 'input'), cell(_blank(), size)]
+            below = cell(_blank(), size) if key is None else key
+            starts = [cell(image, size, 'input', photo=True), below]
             rows = [[start, *row] for start, row in zip(starts, rows, strict=False)]
+        if key is not None and not (self.draw_input and len(rows) > 1):
+            rows[0].append(key)
         return grid([row or [cell(_blank(), size)] for row in rows])
 
     def draw_all(self, images: list[np.ndarray], samples: list[MultiTaskDataSample]) -> np.ndarray:
@@ -103,12 +112,6 @@ class MultiTaskVisualizer(Visualizer):
         else:
             write_picture(out_file, drawn)
 
-    def _colours(
-        self, name: str, data: Tensor, value_range: tuple[float, float] | None
-    ) -> np.ndarray:  # fmt: skip
-        array = data.detach().cpu().float().permute(1, 2, 0).numpy()
-        return colorize(self.tasks[name], array, value_range)
-
 
 def write_picture(path: str | Path, rgb: np.ndarray) -> None:
     """Write ``(H, W, 3)`` RGB, the folder made if need be.
@@ -132,6 +135,21 @@ def _range(
         return None
     values = data[task.valid(data)]
     return (float(values.min()), float(values.max())) if values.numel() else None
+
+
+def _array(data: Tensor) -> np.ndarray:
+    """``(H, W)`` of one channel, else ``(H, W, C)``."""
+    array = data.detach().cpu().float().permute(1, 2, 0).numpy()
+    return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def _colours(
+    task: DenseTask, data: Tensor, kind: str, value_range: tuple[float, float] | None
+) -> np.ndarray:  # fmt: skip
+    array = _array(data)
+    if task.lines and kind == 'prediction':
+        array = suppress_non_maxima(array)
+    return colorize(task, array, value_range)
 
 
 def _blank() -> np.ndarray:

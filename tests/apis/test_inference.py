@@ -8,7 +8,8 @@ from helpers.engine import CONFIG, tiny, train, write_base
 from helpers.shrunk import shrunk_run
 
 from mtpeft.adapters import low_rank_adapters, rank_pattern
-from mtpeft.apis import MultiTaskInferencer, init_model
+from mtpeft.apis import MultiTaskInferencer, draw_predictions, init_model
+from mtpeft.models.backbones.pretrained import PretrainedWeightsError
 from mtpeft.utils.checkpoint import CheckpointError
 
 SHORT = dict(train_cfg__max_epochs=1, train_dataloader__dataset__length=4)
@@ -121,3 +122,24 @@ def test_no_room_for_pruned_components(tmp_path):
     whole = MultiTaskInferencer(runner.model)(image)
     for name in whole:
         np.testing.assert_allclose(compact[name], whole[name], atol=1e-6)
+
+
+def test_a_config_must_be_given_unless_the_weights_are_shipped(trained):
+    runner, _ = trained
+    with pytest.raises(ValueError, match="needs a config, unless the checkpoint is 'mtpeft:NAME'"):
+        init_model(checkpoint=f'{runner.work_dir}/epoch_1.pth')
+    with pytest.raises(PretrainedWeightsError, match="ships no weights 'faar'"):
+        init_model(checkpoint='mtpeft:faar')
+
+
+def test_a_drawing_holds_labels_where_there_are_some(trained):
+    runner, cfg = trained
+    model = init_model(cfg, f'{runner.work_dir}/epoch_1.pth')
+    scene, own = (
+        runner.val_dataloader.dataset[0],
+        MultiTaskInferencer(model).prepare(picture(32, 32)),
+    )
+    with_labels, without = draw_predictions(model, [scene, own], height=64)
+    assert with_labels.shape == (2 * (64 + 22), 3 * 68, 3) and without.shape == (86, 3 * 68, 3)
+    alone = draw_predictions(model, [own], height=64)[0]
+    np.testing.assert_array_equal(alone, without)

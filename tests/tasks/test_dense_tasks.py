@@ -80,11 +80,24 @@ def test_predictions_by_activation():
     assert tasks['depth'].predict(one) is one
 
 
-def test_palette_is_that_of_pascal_voc():
-    palette = class_palette(21)
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 15: (192, 128, 128), 20: (0, 64, 128)}
-    assert {i: palette[i] for i in known} == known
-    assert len(set(class_palette(40))) == 40
+@pytest.mark.parametrize('name, options', [('semseg', dict(num_classes=40)), ('human_parts', {})])
+def test_classes_differ_from_each_other_and_from_a_light_background(name, options):
+    colours = np.array(build_tasks({name: options})[name].palette, float)
+    assert (colours[0] > 220).all()
+    apart = np.linalg.norm(colours[:, None] - colours, axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    assert apart[0].min() > 90 and apart.min() > 0
+
+
+def test_neighbouring_classes_are_far_apart():
+    colours = np.array(class_palette(40)[1:], float)
+    assert np.linalg.norm(np.diff(colours, axis=0), axis=1).min() > 90
+
+
+def test_pascal_has_names():
+    task = build_tasks(dict(semseg=dict(num_classes=21)))['semseg']
+    assert task.classes[15] == 'person' and task.classes[20] == 'tvmonitor'
+    assert build_tasks(dict(semseg=dict(num_classes=40)))['semseg'].classes is None
 
 
 @pytest.mark.parametrize(

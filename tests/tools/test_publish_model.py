@@ -184,3 +184,16 @@ def test_no_average_to_publish(last, tmp_path):
     refused('no average.*EMAHook', tmp_path / 'plain.pth', out, '--ema')
     assert not out.exists()
     publish(tmp_path / 'plain.pth', out, '--no-ema')
+
+
+def test_half_precision_is_half_the_size_and_the_same_ranks(folder, last, tmp_path):
+    whole = publish(last, tmp_path / 'whole.safetensors')
+    half = publish(last, tmp_path / 'half.safetensors', '--half')
+    states = [safe_load(path) for path in (whole, half)]
+    for key, value in states[0]['state_dict'].items():
+        expected = value.half() if value.is_floating_point() else value
+        assert torch.equal(states[1]['state_dict'][key], expected), key
+    assert states[0]['meta'] == states[1]['meta']
+    assert half.stat().st_size < 0.7 * whole.stat().st_size
+    model = init_model(str(folder / 'config.py'), half)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mtpeft.tasks import build_tasks
-from mtpeft.tasks.palettes import class_palette
 from mtpeft.visualization.colorize import colorize
 
 TASKS = build_tasks(['semseg', 'human_parts', 'sal', 'edge', 'depth', 'normals'])
@@ -25,7 +24,8 @@ def test_any_task_gives_rgb_and_invalid_is_grey_or_black(name):
 def test_classes_take_the_palette(dtype):
     label = np.arange(21, dtype=dtype).reshape(3, 7)
     drawn = colorize(TASKS['semseg'], label)
-    assert drawn.reshape(-1, 3).tolist() == [list(c) for c in class_palette(21)]
+    palette = TASKS['semseg'].palette
+    assert drawn.reshape(-1, 3).tolist() == [list(c) for c in palette]
     assert (colorize(TASKS['semseg'], label[None]) == drawn).all()  # (1, H, W) of a prediction
     assert (colorize(TASKS['semseg'], label[..., None]) == drawn).all()
 
@@ -35,9 +35,14 @@ def test_probabilities_are_grey_levels():
     assert drawn[0].tolist() == [[0] * 3, [128] * 3, [255] * 3]
 
 
-def test_normals_and_their_extremes_do_not_wrap():
-    drawn = colorize(TASKS['normals'], np.array([[(1.02, -1.02, 0.0), (0, 0, -1)]]))
-    assert drawn[0].tolist() == [[255, 0, 128], [128, 128, 0]]
+def test_lines_are_dark_on_white():
+    drawn = colorize(TASKS['edge'], np.array([[0, 0.5, 1.0]]))
+    assert drawn[0].tolist() == [[255] * 3, [128] * 3, [0] * 3]
+
+
+def test_normals_are_blue_to_the_viewer_green_up_and_do_not_wrap():
+    drawn = colorize(TASKS['normals'], np.array([[(1.02, -1.02, 0.0), (0, 0, -1), (0, 1, 0)]]))
+    assert drawn[0].tolist() == [[255, 255, 128], [128, 128, 255], [128, 0, 128]]
 
 
 def test_depth_is_monotonic_in_brightness_and_shares_a_range():

@@ -1,6 +1,7 @@
 """Write what a run has trained as one small file to pass on.
 
-    python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors [--no-ema] [--rank R]
+    python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors [--no-ema] [--half]
+        [--rank R]
 
 OUT holds the trained tensors of the checkpoint (also the base, where the checkpoint has it), of
 low-rank adapters the active components, and nothing that only a run needs (optimizer, schedulers,
@@ -12,6 +13,7 @@ Of a run with an EMAHook, the average is written, which is also what is evaluate
 checkpoint that has none, --no-ema writes the weights that were averaged.
 
 --rank R, for checkpoints of a run with DyLoRAHook, cuts every adapter to its first R components.
+--half stores values in half precision, half the size.
 """
 
 import argparse
@@ -50,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--rank', type=int, metavar='R', help='rank to cut adapters to (runs with DyLoRAHook)'
     )
+    parser.add_argument('--half', action='store_true', help='store float16')
     parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
@@ -133,6 +136,8 @@ def main() -> None:
     state, weights = choose(saved, args.ema, source)
     if args.rank is not None:
         state = cut(saved, state, args.rank, source)
+    if args.half:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     metadata = describe(saved['meta'], weights, source)
     # safetensors takes no two tensors of one storage
     tensors = {key: value.contiguous().clone() for key, value in state.items()}

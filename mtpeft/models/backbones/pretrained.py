@@ -72,7 +72,7 @@ def _find(source: Any, network: nn.Module, cfg: Mapping) -> dict[str, Tensor]:
     if source.startswith('pypi:'):
         return _by_position(network, _from_package(source[5:]), source)
     if source.startswith('mtpeft:'):
-        return load_file(_shipped(source[7:]))
+        return load_file(shipped(source[7:]))
     return _convert(_read(source), network)
 
 
@@ -130,7 +130,12 @@ def _by_position(network: nn.Module, state: Mapping, source: str) -> dict[str, T
     return named
 
 
-def _shipped(name: str) -> Path:
+def shipped(name: str) -> Path:
+    """The file of weights that mtpeft ships as ``name``.
+
+    Raises:
+        PretrainedWeightsError: there is none of that name.
+    """
     folder = Path(str(resources.files('mtpeft') / 'weights'))
     path = folder / f'{name}.safetensors'
     if not path.is_file():
