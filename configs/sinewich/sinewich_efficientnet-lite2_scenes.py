@@ -5,9 +5,9 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; in the last block at each stride
-# the projection has one base for all tasks, and so have the heads, switched by frequencies. A CNN
-# has no place for task tokens, so they are parameters beside it.
+# Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; beside the last block at each
+# stride lies the base of one convolution for all tasks, and so in the heads, switched by frequencies.
+# A CNN has no place for task tokens, so they are parameters beside it.
 # The blocks before the first one at stride 4 stay as they are.
 early = r're:blocks\.(0|1\.0)\..*'
 norms = r're:blocks\.(?!0|1\.0).*bn\d\.(weight|bias)'
@@ -15,13 +15,8 @@ model = dict(
     tasks={{_base_.tasks}},
     backbone=dict(
         plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand'], exclude=[early]),
-            dict(
-                cfg=dict(type='SineAWB', rank=16),
-                targets=['project'],
-                exclude=[early],
-                lanes='task',
-            ),
+            dict(cfg=dict(type='LoRA', rank=16), targets=['expand', 'project'], exclude=[early]),
+            dict(cfg=dict(type='SineAWB', rank=16), targets=['block'], lanes='task'),
         ],
         clock=dict(tokens='free'),
         train_also=[norms],
