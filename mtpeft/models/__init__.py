@@ -8,6 +8,7 @@ from mtpeft.models.components import (
 )
 from mtpeft.models.data_preprocessor import MultiTaskDataPreprocessor
 from mtpeft.models.decoders import MultiHeadDecoder, SharedBaseDecoder
+from mtpeft.models.distillation import DistilledModel
 from mtpeft.models.heads import HRNetHead
 from mtpeft.models.loss_weighting import FixedWeighting, UncertaintyWeighting
 from mtpeft.models.losses import (
@@ -27,7 +28,7 @@ from mtpeft.models.necks import (
 
 __all__ = [
     'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
-    'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
+    'DistilledModel', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
     'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
     'ProjectionNeck', 'RescaleNeck', 'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD',
     'UncertaintyWeighting', 'decoder_components', 'effective_components', 'parameter_components',
