@@ -10,6 +10,8 @@ input, the ground truth where there is one, and the predictions.
 import argparse
 from pathlib import Path
 
+from mmengine.logging import MMLogger
+
 from mtpeft.apis import MultiTaskInferencer, draw_predictions, init_model
 from mtpeft.registry import DATASETS
 from mtpeft.visualization.visualizer import write_picture
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('demo', log_level='WARNING')  # not a line for every parameter
     model = init_model(checkpoint=WEIGHTS)
     if args.pictures:
         prepare = MultiTaskInferencer(model).prepare

@@ -31,7 +31,7 @@ def class_palette(num_classes: int) -> list[tuple[int, int, int]]:
 
     Example:
         >>> class_palette(3)
-        [(236, 236, 236), (20, 61, 163), (151, 209, 117)]
+        [(236, 236, 236), (20, 163, 33), (209, 117, 136)]
     """
     colours = [_BACKGROUND]
     for index in range(1, num_classes):

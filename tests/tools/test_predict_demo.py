@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.engine import call_tool
+from mmengine.dataset import pseudo_collate
 
 import mtpeft
 from mtpeft.apis import draw_predictions, init_model
@@ -32,14 +33,12 @@ def predicted(model):
     """Labels and predictions by task, ``(N, C, H, W)``, of scenes that were not trained on."""
     dataset = DATASETS.build(model.cfg.val_dataloader.dataset)
     batch = [dataset[i] for i in range(PICTURES)]
-    samples = [item['data_samples'] for item in batch]
-    inputs = [item['inputs'] for item in batch]
     with torch.no_grad():
-        model.test_step(dict(inputs=inputs, data_samples=samples))
+        samples = model.test_step(pseudo_collate(batch))
     return {
-        name: tuple(
-            np.stack([np.asarray(get(s, name)) for s in samples])
-            for get in (lambda s, n: s.get_gt(n), lambda s, n: s.get_pred(n))
+        name: (
+            np.stack([s.get_gt(name).numpy() for s in samples]),
+            np.stack([s.get_pred(name).numpy() for s in samples]),
         )
         for name in model.tasks
     }
