@@ -26,7 +26,7 @@ def with_frequencies(
                **options)  # fmt: skip
     cfg.model.backbone.clock = dict(clock or {})
     if decoder:
-        cfg.model.decoder = dict(type='SharedBaseDecoder', channels=8)
+        cfg.model.decoder = dict(type='SharedBaseDecoder', channels=8, lowpass=True)
     if hook is not None:
         cfg.default_hooks.frequencies = dict(type='FrequencyHook', **hook)
     return cfg
