@@ -109,7 +109,7 @@ class DistilledModel(MultiTaskModel):
 
     @torch.no_grad()
     def _targets(self, inputs: Tensor) -> Sequence[Tensor]:
-        x = pad(inputs, self._padded_size(inputs)) * self._gain + self._shift
+        x = pad(inputs, self._padded(inputs.shape[-2:])) * self._gain + self._shift
         return self.teacher(x.contiguous(memory_format=_LAST))
 
 

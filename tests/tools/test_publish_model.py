@@ -197,3 +197,16 @@ def test_half_precision_is_half_the_size_and_the_same_ranks(folder, last, tmp_pa
     assert half.stat().st_size < 0.7 * whole.stat().st_size
     model = init_model(str(folder / 'config.py'), half)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_without_what_has_no_effect_the_predictions_stay(folder, last, tmp_path):
+    whole = publish(last, tmp_path / 'whole.safetensors')
+    small = publish(last, tmp_path / 'small.safetensors', '--no-idle')
+    assert small.stat().st_size < whole.stat().st_size
+    before, after = (safe_load(path) for path in (whole, small))
+    idle = before['meta']['idle_streams']
+    for layer, ranks in after['meta']['rank_pattern'].items():
+        wanted = dict(before['meta']['rank_pattern'][layer])
+        wanted.update({stream: 1 for stream in idle.get(layer, ())})
+        assert ranks == wanted
+    assert idle and same(outputs(folder / 'config.py', whole), outputs(folder / 'config.py', small))

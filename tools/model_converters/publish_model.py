@@ -1,7 +1,7 @@
 """Write what a run has trained as one small file to pass on.
 
     python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors [--no-ema] [--half]
-        [--rank R]
+        [--rank R] [--no-idle]
 
 OUT holds the trained tensors of the checkpoint (also the base, where the checkpoint has it), of
 low-rank adapters the active components, and nothing that only a run needs (optimizer, schedulers,
@@ -13,7 +13,8 @@ Of a run with an EMAHook, the average is written, which is also what is evaluate
 checkpoint that has none, --no-ema writes the weights that were averaged.
 
 --rank R, for checkpoints of a run with DyLoRAHook, cuts every adapter to its first R components.
---half stores values in half precision, half the size.
+--half stores values in half precision, half the size. --no-idle keeps one component of a shared path
+that has no effect (what the published designs have in the last block), instead of all.
 """
 
 import argparse
@@ -53,6 +54,9 @@ def parse_args() -> argparse.Namespace:
         '--rank', type=int, metavar='R', help='rank to cut adapters to (runs with DyLoRAHook)'
     )
     parser.add_argument('--half', action='store_true', help='store float16')
+    parser.add_argument(
+        '--no-idle', action='store_true', help='one component of shared paths without effect'
+    )
     parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
@@ -115,6 +119,17 @@ def cut(saved: dict, state: dict[str, Tensor], rank: int, path: Path) -> dict[st
     return state
 
 
+def shorten_idle(meta: dict, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with one component of each shared path that has no effect; ``meta`` says so too."""
+    state = dict(state)
+    for layer, streams in meta.get('idle_streams', {}).items():
+        keys = {f'{layer}.adapter.A': 0, f'{layer}.adapter.B': 1}
+        if 'shared' in streams and all(key in state for key in keys):
+            state |= {key: state[key].narrow(axis, 0, 1) for key, axis in keys.items()}
+            meta['rank_pattern'][layer]['shared'] = 1
+    return state
+
+
 def describe(meta: Mapping, weights: str, path: Path) -> dict[str, Any]:
     """The metadata of a published file."""
     known = {key: meta[key] for key in _META if key in meta}
@@ -136,6 +151,8 @@ def main() -> None:
     state, weights = choose(saved, args.ema, source)
     if args.rank is not None:
         state = cut(saved, state, args.rank, source)
+    if args.no_idle:
+        state = shorten_idle(saved['meta'], state)
     if args.half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     metadata = describe(saved['meta'], weights, source)
