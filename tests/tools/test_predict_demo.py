@@ -49,8 +49,8 @@ def test_the_file_is_small_and_holds_what_was_trained(model):
     saved = safe_load(FILE)
     floats = {v.dtype for v in saved['state_dict'].values() if v.is_floating_point()}
     assert floats == {torch.float16}
-    trained = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert trained <= saved['state_dict'].keys() <= set(model.state_dict())
+    frozen = {f'backbone.{name}' for name in model.backbone.frozen_state_keys()}
+    assert saved['state_dict'].keys() == model.state_dict().keys() - frozen
     assert saved['meta']['rank_pattern']
 
 
