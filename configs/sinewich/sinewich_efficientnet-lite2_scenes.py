@@ -6,8 +6,8 @@ _base_ = [
 ]
 
 # Free Sinewich (arXiv 2603.21111) at rank 16: LoRA for all tasks; beside the last block at each
-# stride lies the base of one convolution for all tasks, and so in the heads, switched by frequencies.
-# A CNN has no place for task tokens, so they are parameters beside it.
+# stride lies the base of one convolution for all tasks, and so in the heads, switched by
+# frequencies. A CNN has no place for task tokens, so they are parameters beside it.
 # The blocks before the first one at stride 4 stay as they are.
 early = r're:blocks\.(0|1\.0)\..*'
 norms = r're:blocks\.(?!0|1\.0).*bn\d\.(weight|bias)'

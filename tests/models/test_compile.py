@@ -15,7 +15,8 @@ METHODS = {
     ),
     'FAAR': dict(cfg=dict(type='DoRA', rank=4), necks=[dict(type='TSPD')]),
     'Free Sinewich': dict(
-        cfg=dict(type='SineAWB', rank=4), decoder=dict(type='SharedBaseDecoder', channels=8)
+        cfg=dict(type='SineAWB', rank=4, kernel_size=None),
+        decoder=dict(type='SharedBaseDecoder', channels=8),
     ),
 }
 HEADS = dict(type='MultiHeadDecoder', head=dict(type='HRNetHead', channels=8))

@@ -13,8 +13,8 @@ Of a run with an EMAHook, the average is written, which is also what is evaluate
 checkpoint that has none, --no-ema writes the weights that were averaged.
 
 --rank R, for checkpoints of a run with DyLoRAHook, cuts every adapter to its first R components.
---half stores values in half precision, half the size. --no-idle keeps one component of a shared path
-that has no effect (what the published designs have in the last block), instead of all.
+--half stores values in half precision, half the size. --no-idle keeps one component of a shared
+path that has no effect (what the published designs have in the last block), instead of all.
 """
 
 import argparse
