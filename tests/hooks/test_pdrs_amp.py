@@ -15,7 +15,11 @@ from mtpeft.apis import build_runner
 from mtpeft.hooks import PDRSHook
 
 PLUGINS = [dict(cfg=dict(type='DoRA', rank=4), targets=['fc1', 'fc2'], lanes='task')]
-NECKS = [dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4)), dict(type='TSPD')]
+NECKS = [
+    dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4)),
+    # as the bound for bfloat16 was found with
+    dict(type='TSPD', cw_sp=dict(filter='radial')),
+]
 CLIP = dict(max_norm=1e-3)
 
 
@@ -90,10 +94,8 @@ def test_bfloat16(train):
     assert min(ranks) < 3
     wanted, scores = (torch.cat([s.flatten() for s in x.scores[0].values()]) for x in (plain, half))
     assert scores.dtype == torch.float32
-    # gradients of 8 bits: inner products that nearly cancel keep less, .02 to .43 by the seed
-    assert (scores - wanted).norm() < 0.6 * wanted.norm()
-    both = torch.stack([scores, wanted])
-    assert torch.corrcoef(both)[0, 1] > 0.9
+    # gradients of 8 bits: inner products that nearly cancel keep less
+    assert (scores - wanted).norm() < 0.2 * wanted.norm()
 
 
 @pytest.mark.parametrize('clip', [None, CLIP], ids=['', 'clipped'])
