@@ -14,7 +14,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from mtpeft.adapters.formed_linear import FULL, THIN, best_form, formed_linear
+from mtpeft.ops.formed_linear import FULL, THIN, best_form, formed_linear
 
 ROUNDS, WARM_UP = 9, 2
 LAYERS = {'qkv': (1, 3), 'proj': (1, 1), 'fc1': (1, 4), 'fc2': (4, 1)}

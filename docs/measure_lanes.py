@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from mtpeft.adapters.lanes import LANE_STRATEGIES
+from mtpeft.adapters.lanes.block import LANE_STRATEGIES
 from mtpeft.registry import MODELS
 
 CONFIG = 'configs/mtlora/mtlora-r64_swin-t_pascal.py'

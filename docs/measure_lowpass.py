@@ -10,8 +10,8 @@ import time
 import torch
 import torch.nn.functional as F
 
-from mtpeft.adapters.lowpass import RADIUS, gaussian, smooth
-from mtpeft.adapters.tiled_modulation import tiled_modulation
+from mtpeft.ops.lowpass import RADIUS, gaussian, smooth
+from mtpeft.ops.tiled_modulation import tiled_modulation
 
 SHAPES = [(4, 96, 384), (4, 192, 768), (4, 384, 1536), (4, 768, 3072)]
 

@@ -11,7 +11,7 @@ from mtpeft.adapters.dora import DoRA
 from mtpeft.adapters.hyperformer import HyperFormer
 from mtpeft.adapters.hypernetwork import HyperNetwork
 from mtpeft.adapters.inject import adapt_layer, inject
-from mtpeft.adapters.lanes import LaneBlock
+from mtpeft.adapters.lanes.block import LaneBlock
 from mtpeft.adapters.layers import (
     AdapterConv2d,
     AdapterConv2dSame,
@@ -22,7 +22,7 @@ from mtpeft.adapters.layers import (
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
 from mtpeft.adapters.polyhistor import Polyhistor
-from mtpeft.adapters.ranks import LowRankAdapter, low_rank_adapters, rank_pattern
+from mtpeft.adapters.ranks.low_rank import LowRankAdapter, low_rank_adapters, rank_pattern
 from mtpeft.adapters.sine_awb import SineAWB
 from mtpeft.adapters.sine_lora import SineLoRA
 from mtpeft.adapters.tadformer import TADFormer

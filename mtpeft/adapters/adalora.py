@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.lora import LoRA
-from mtpeft.adapters.ranks import RankGroup
+from mtpeft.adapters.ranks.low_rank import RankGroup
 from mtpeft.registry import ADAPTERS
 
 _STD = 0.02

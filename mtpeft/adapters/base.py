@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.common import CommonModule
-from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
+from mtpeft.ops.gelu_low_rank_add import LowRankSum, made
 
 
 class Remembered(NamedTuple):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, matrix_shape
-from mtpeft.adapters.cpab import cpab_displacement
-from mtpeft.adapters.modulation import FormedOnce
+from mtpeft.adapters.formed_once import FormedOnce
+from mtpeft.ops.cpab import cpab_displacement
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 
@@ -75,7 +75,7 @@ class DiTASK(FormedOnce, Adapter):
     .. math:: W_0 = U\,\mathrm{diag}(S)\,V^T, \qquad W'_t = U\,\mathrm{diag}(S'_t)\,V^T, \qquad
               y_t = W'_t x_t + b
 
-    (arXiv 2502.06029.) S' comes from S by the flow phi of :func:`~mtpeft.adapters.cpab.cpab_flow`
+    (arXiv 2502.06029.) S' comes from S by the flow phi of :func:`~mtpeft.ops.cpab.cpab_flow`
     with the N - 1 numbers theta_t of the shared stream or of a task: see ``warp``. There is no
     frozen path beside W', so dropout hits the whole input of the shared stream. A lane whose input
     is still the shared stream's (proj, behind one attention for all) reads what dropout left of it;

@@ -11,10 +11,10 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
-from mtpeft.adapters.formed_linear import best_form, formed_linear
-from mtpeft.adapters.gelu_low_rank_add import LowRankSum, made
-from mtpeft.adapters.linear_formed_again import Make, linear_formed_again
-from mtpeft.adapters.low_rank_add import low_rank_add
+from mtpeft.ops.formed_linear import best_form, formed_linear
+from mtpeft.ops.gelu_low_rank_add import LowRankSum, made
+from mtpeft.ops.linear_formed_again import Make, linear_formed_again
+from mtpeft.ops.low_rank_add import low_rank_add
 
 _is_batched = torch._C._functorch.is_batchedtensor
 _HALVES = (torch.float16, torch.bfloat16)
@@ -29,8 +29,8 @@ class AdapterLayer:
 
     Attributes:
         adapter: The :class:`~mtpeft.adapters.base.Adapter`.
-        stream: What carries the current pass (set by :mod:`mtpeft.adapters.lanes` while a lane
-            block runs), ``None`` for a plain pass of the shared stream.
+        stream: What carries the current pass (set by :mod:`mtpeft.adapters.lanes.block` while a
+            lane block runs), ``None`` for a plain pass of the shared stream.
         output_stays: Nobody changes this layer's output in place, so it may be kept for the
             backward pass. A backbone whose family is known says so; alone, a layer is careful.
         forms_again: The layer has :meth:`convolve_formed_again`.
@@ -73,7 +73,7 @@ class AdapterLayer:
     ) -> Tensor:
         """:meth:`convolve` with a weight that is made, and made again in the backward pass.
 
-        See :func:`~mtpeft.adapters.linear_formed_again.linear_formed_again`.
+        See :func:`~mtpeft.ops.linear_formed_again.linear_formed_again`.
         """
         raise TypeError(f'{type(self).__name__} defines no product with a weight formed again.')
 

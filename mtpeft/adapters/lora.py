@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import NotMergeableError, check_rank
-from mtpeft.adapters.gelu_low_rank_add import LowRankSum, gelu_low_rank_add, takes_less
-from mtpeft.adapters.ranks import LowRankAdapter
+from mtpeft.adapters.ranks.low_rank import LowRankAdapter
+from mtpeft.ops.gelu_low_rank_add import LowRankSum, gelu_low_rank_add, takes_less
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 

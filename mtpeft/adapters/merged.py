@@ -8,11 +8,11 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, NotMergeableError, matrix_shape
-from mtpeft.adapters.gelu_low_rank_add import LowRankSum
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.mtlora import MTLoRA
 from mtpeft.adapters.tadformer import Passed, TADFormer
+from mtpeft.ops.gelu_low_rank_add import LowRankSum
 
 _PLAIN = {
     AdapterLinear: nn.Linear,

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import NotMergeableError, matrix_shape
 from mtpeft.adapters.clock_net import ClockNet
+from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.layers import autocast
 from mtpeft.adapters.lora import LoRA
-from mtpeft.adapters.modulation import FormedOnce, modulate
-from mtpeft.adapters.ranks import BASE, SHARED, all_components
+from mtpeft.adapters.ranks.low_rank import BASE, SHARED, all_components
+from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 

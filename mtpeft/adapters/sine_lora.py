@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import matrix_shape
+from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lora import LoRA
-from mtpeft.adapters.modulation import FormedOnce, modulate
-from mtpeft.adapters.ranks import SHARED, all_components
+from mtpeft.adapters.ranks.low_rank import SHARED, all_components
+from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import NotMergeableError
 from mtpeft.adapters.dtf import DynamicTaskFilter, depthwise
-from mtpeft.adapters.lanes import select_tasks
+from mtpeft.adapters.lanes.block import select_tasks
 from mtpeft.adapters.lora import LoRA
-from mtpeft.adapters.ranks import SHARED
+from mtpeft.adapters.ranks.low_rank import SHARED
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 

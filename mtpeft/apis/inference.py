@@ -12,13 +12,13 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mtpeft.adapters.ranks import compact
+from mtpeft.adapters.ranks.low_rank import compact
 from mtpeft.apis.merged_file import is_merged, load_merged
+from mtpeft.checkpoints.files import safe_load
+from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
-from mtpeft.utils.checkpoint import safe_load
-from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.visualization.visualizer import MultiTaskVisualizer
 

@@ -7,19 +7,19 @@ from typing import Any
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mtpeft.adapters.ranks import compact
+from mtpeft.adapters.ranks.low_rank import compact
+from mtpeft.checkpoints.files import CheckpointError
+from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models.requested import tied_tasks
 from mtpeft.registry import MODELS
 from mtpeft.tasks import build_tasks
-from mtpeft.utils.checkpoint import CheckpointError
-from mtpeft.utils.model_state import load_checked
 from mtpeft.utils.requested import requested_tasks
 
 _SHOWN = 4
 
 
 def is_merged(saved: Mapping) -> bool:
-    """Is what :func:`~mtpeft.utils.checkpoint.safe_load` gave of a merged model?"""
+    """Is what :func:`~mtpeft.checkpoints.files.safe_load` gave of a merged model?"""
     return 'merged' in (saved.get('meta') or {})
 
 
@@ -54,7 +54,7 @@ def load_merged(cfg: Config, saved: Mapping, what: str) -> nn.Module:
 
     Args:
         cfg: The config that the model was trained with.
-        saved: What :func:`~mtpeft.utils.checkpoint.safe_load` gave.
+        saved: What :func:`~mtpeft.checkpoints.files.safe_load` gave.
         what: The file, for messages.
 
     Raises:

@@ -10,8 +10,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mtpeft.apis.preflight import check_config
+from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.optim.autocast_wrapper import bf16_supported
-from mtpeft.utils.checkpoint_schemes import use_safe_loading
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
 

@@ -5,9 +5,10 @@ import re
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mtpeft.checkpoints.files import CheckpointError
+from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.registry import HOOKS
-from mtpeft.utils.checkpoint import CheckpointError
-from mtpeft.utils.model_state import check_base, frozen_state_keys, load_checked, unwrap
+from mtpeft.utils.dist import unwrap
 
 _CHOICES = ('error', 'warn')
 

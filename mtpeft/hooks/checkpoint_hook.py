@@ -10,12 +10,13 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mtpeft.adapters.ranks import rank_pattern
+from mtpeft.adapters.ranks.low_rank import rank_pattern
+from mtpeft.adapters.ranks.patterns import idle_streams
+from mtpeft.checkpoints.model_state import base_identities, frozen_state_keys
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import ATOMIC
-from mtpeft.utils.model_state import base_identities, frozen_state_keys, unwrap
-from mtpeft.utils.rank_patterns import idle_streams
+from mtpeft.utils.dist import unwrap
 from mtpeft.utils.suggest import hint
 
 

@@ -8,8 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mtpeft.registry import HOOKS
-from mtpeft.utils.frequencies import (
+from mtpeft.adapters.frequencies import (
     Source,
     crossed_zero,
     no_frequencies,
@@ -17,7 +16,8 @@ from mtpeft.utils.frequencies import (
     sources_of,
     spread,
 )  # fmt: skip
-from mtpeft.utils.model_state import unwrap
+from mtpeft.registry import HOOKS
+from mtpeft.utils.dist import unwrap
 
 _STATE = 'frequencies'
 _RANKS_EVERY = 10
@@ -55,7 +55,7 @@ class FrequencyHook(Hook):
     * ``omega/effective_rank/<site>/<task>``, less often: the effective rank
       :math:`\exp(-\sum_i p_i \log p_i)`, :math:`p_i = \sigma_i / \sum_j \sigma_j`, of
       :math:`\tilde M_t` as ``(out, in k k)``
-      (:func:`~mtpeft.adapters.modulation.effective_rank`), 0 where it is 0, as at the start.
+      (:func:`~mtpeft.ops.modulation.effective_rank`), 0 where it is 0, as at the start.
 
     It warns of frequencies that crossed 0 or left their clock's bounds: once, and again only after
     they had recovered. Sites are all modules with ``frequencies()``, ``kernels()`` and

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mtpeft.registry import HOOKS
-from mtpeft.utils.model_state import unwrap
+from mtpeft.utils.dist import unwrap
 
 _PENDING = 'accumulated_gradients'
 

@@ -17,10 +17,10 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mtpeft.adapters.ranks.patterns import mean_rank_in_use
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import write_atomically
-from mtpeft.utils.model_state import unwrap
-from mtpeft.utils.rank_patterns import mean_rank_in_use
+from mtpeft.utils.dist import unwrap
 
 RESULT_FILE = 'result.json'
 

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mtpeft.registry import HOOKS
-from mtpeft.utils.model_state import unwrap
+from mtpeft.utils.dist import unwrap
 from mtpeft.visualization.visualizer import MultiTaskVisualizer, write_picture
 
 

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtpeft.registry import HOOKS
-from mtpeft.utils.model_state import unwrap
+from mtpeft.utils.dist import unwrap
 
 
 @HOOKS.register_module()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from mtpeft.adapters.ranks import low_rank_adapters
+from mtpeft.adapters.ranks.low_rank import low_rank_adapters
 
 #: Components that make up the decoder.
 decoder_components = ('projections', 'heads', 'shared_base')
@@ -38,7 +38,7 @@ def effective_components(model: nn.Module) -> dict[str, int]:
     """As :func:`parameter_components`, without the numbers of pruned components of adapters.
 
     The sum is the number of trainable parameters less
-    :func:`mtpeft.adapters.ranks.pruned_parameters`.
+    :func:`mtpeft.adapters.ranks.low_rank.pruned_parameters`.
     """
     return _count(model, _pruned(model))
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from mtpeft.models.build import build_module
 from mtpeft.models.data_preprocessor import pad
-from mtpeft.models.features import resize
 from mtpeft.models.multi_task_model import MultiTaskModel
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
+from mtpeft.structures.levels import resize
 
 _LAST = torch.channels_last
 

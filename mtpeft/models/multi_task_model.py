@@ -11,15 +11,15 @@ from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.models.build import build_module
 from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
-from mtpeft.models.features import resize
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
 from mtpeft.models.losses.reduce import mean_over_processes
-from mtpeft.models.merge_report import MergeReport
-from mtpeft.models.merged import merge_model, unmerge_model
+from mtpeft.models.merging.model import merge_model, unmerge_model
+from mtpeft.models.merging.report import MergeReport
+from mtpeft.models.merging.swaps import Merging
 from mtpeft.models.requested import asked_of, call
-from mtpeft.models.swaps import Merging
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
+from mtpeft.structures.levels import resize
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint

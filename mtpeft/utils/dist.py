@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 import torch.distributed as torch_dist
+from mmengine.model import is_model_wrapper
+from torch import nn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 _PR_SET_PDEATHSIG = 1
@@ -93,3 +95,8 @@ def _slurm_environment(port: int | None) -> None:
     if 'MASTER_ADDR' not in environ:
         hosts = ['scontrol', 'show', 'hostname', environ['SLURM_NODELIST']]
         environ['MASTER_ADDR'] = subprocess.check_output(hosts, text=True).split()[0]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel and its like."""
+    return model.module if is_model_wrapper(model) else model

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mtpeft.utils.frequencies import LOWPASS, MATRIX, SINE
-from mtpeft.utils.rank_patterns import by_stage
+from mtpeft.adapters.frequencies import LOWPASS, MATRIX, SINE
+from mtpeft.adapters.ranks.patterns import by_stage
 from mtpeft.visualization.rank_picture import short_names
 
 #: singular values of a site by step (``'M'``, ``'sine'``, ``'low-pass'``) and task

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mtpeft.adapters.ranks import COMMON, SHARED
-from mtpeft.utils.rank_patterns import (
+from mtpeft.adapters.ranks.low_rank import COMMON, SHARED
+from mtpeft.adapters.ranks.patterns import (
     RankPattern,
     by_stage,
     mean_rank,
@@ -64,7 +64,7 @@ def draw_ranks(
         pattern: The ranks.
         trajectory: How they came about.
         title: Above all.
-        idle: Streams without effect, of :func:`~mtpeft.utils.rank_patterns.idle_streams`; in
+        idle: Streams without effect, of :func:`~mtpeft.adapters.ranks.patterns.idle_streams`; in
             brackets on grey, and in no mean.
     """
     idle = idle or {}

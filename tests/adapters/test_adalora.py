@@ -10,7 +10,7 @@ from torch import nn
 
 from mtpeft.adapters import adapt_layer
 from mtpeft.adapters.adalora import orthogonality
-from mtpeft.adapters.rank_importance import (
+from mtpeft.adapters.ranks.importance import (
     cubic_budget,
     importance,
     most_important,

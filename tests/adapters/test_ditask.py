@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mtpeft.adapters import DiTASK, LaneBlock, adapt_layer
-from mtpeft.adapters.cpab import cpab_flow
 from mtpeft.adapters.ditask import index_warp, value_warp
+from mtpeft.ops.cpab import cpab_flow
 
 FLOWS = load_file(Path(__file__).parents[1] / 'data/ditask_flows.safetensors')
 over_warps = pytest.mark.parametrize('warp', ['index', 'value'])

@@ -7,7 +7,7 @@ from helpers.tadformer_oracle import lane, shared
 from torch import nn
 
 from mtpeft.adapters import NotMergeableError, adapt_layer
-from mtpeft.adapters.ranks import low_rank_adapters
+from mtpeft.adapters.ranks.low_rank import low_rank_adapters
 from mtpeft.adapters.tadformer import FILTERS, Passed
 
 TASKS = ('semseg', 'depth', 'normals')

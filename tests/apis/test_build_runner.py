@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
-from mtpeft.utils.checkpoint import safe_load
+from mtpeft.checkpoints.files import safe_load
 
 SHORT = dict(train_cfg__max_epochs=1, train_dataloader__dataset__length=4)
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
+from mtpeft.checkpoints.files import CheckpointError, safe_load
 
 _number = iter(range(100))
 

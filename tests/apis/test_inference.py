@@ -9,8 +9,8 @@ from helpers.shrunk import shrunk_run
 
 from mtpeft.adapters import low_rank_adapters, rank_pattern
 from mtpeft.apis import MultiTaskInferencer, draw_predictions, init_model
+from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.models.backbones.pretrained import PretrainedWeightsError
-from mtpeft.utils.checkpoint import CheckpointError
 
 SHORT = dict(train_cfg__max_epochs=1, train_dataloader__dataset__length=4)
 

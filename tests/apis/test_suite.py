@@ -22,17 +22,17 @@ from helpers.suites import calls, compare, fake_tools, make_suite, run, statuses
 from matplotlib.text import Text
 
 import mtpeft.apis.suite.run as suite_run
-from mtpeft.adapters.ranks import pruned_parameters, rank_pattern
+from mtpeft.adapters.ranks.low_rank import pruned_parameters, rank_pattern
 from mtpeft.apis.suite import ChangedRecipeError, collect, load_suite, write_report
 from mtpeft.apis.suite.folder import BusyError, RunFolder
 from mtpeft.apis.suite.plot import draw_delta, plot_delta
 from mtpeft.apis.suite.recipe import flatten, option_words
 from mtpeft.apis.suite.run import SuiteRunner
 from mtpeft.apis.suite.summary import Row, Stat, summarise
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.evaluation import MultiTaskEvaluator
 from mtpeft.models import parameter_components
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import safe_load
 
 FIGURES = dict(
     semseg=dict(semseg=('mIoU', [40.0, 44.0], False)),

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from mtpeft.converters import tadformer_to_mtpeft
-from mtpeft.models.backbones import stage_streams
+from mtpeft.models.backbones.streams import stage as stage_streams
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
 import torch
 
-from mtpeft.adapters.modulation import FormedOnce
+from mtpeft.adapters.formed_once import FormedOnce
 
 
 class Doubled(FormedOnce):

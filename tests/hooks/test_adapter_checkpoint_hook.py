@@ -10,13 +10,13 @@ from helpers.engine import tiny, train, write_base
 from helpers.shrunk import DORA, shrinking, shrunk_run
 
 from mtpeft.adapters import rank_pattern
-from mtpeft.adapters.ranks import pruned_parameters
+from mtpeft.adapters.ranks.low_rank import pruned_parameters
 from mtpeft.apis import build_runner
+from mtpeft.checkpoints.files import CheckpointError, safe_load
+from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.hooks import AdapterCheckpointHook
 from mtpeft.hooks.checkpoint_hook import make_compact
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
-from mtpeft.utils.model_state import load_checked
 
 EMA = dict(type='EMAHook', momentum=0.5)
 SHORT = dict(train_cfg__max_epochs=2, train_dataloader__dataset__length=2)

@@ -20,8 +20,8 @@ from helpers.frequencies import (
 from mmengine.hooks import Hook
 
 from mtpeft.apis import build_runner
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.hooks import FrequencyHook
-from mtpeft.utils.checkpoint import safe_load
 
 
 @pytest.fixture(scope='module')

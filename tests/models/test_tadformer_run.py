@@ -5,8 +5,8 @@ import torch
 from helpers.engine import tiny, train, write_base
 from mmengine.config import Config
 
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import safe_load
 
 EPOCHS = dict(train_dataloader__dataset__length=4, train_cfg__val_interval=10)
 

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mtpeft.models import MultiTaskModel
 from mtpeft.models.backbones import AdapterBackbone
-from mtpeft.models.features import Unreduced
 from mtpeft.models.necks import ProjectionNeck
+from mtpeft.structures.levels import Unreduced
 
 TASKS = ('sal', 'depth')
 LANES = ['proj', 'fc1', 'fc2']

@@ -5,7 +5,7 @@ import torch
 from helpers.engine import tiny, train, write_base
 
 from mtpeft.adapters import rank_pattern
-from mtpeft.utils.checkpoint import safe_load
+from mtpeft.checkpoints.files import safe_load
 
 
 @pytest.fixture(scope='module')

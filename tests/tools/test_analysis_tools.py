@@ -7,10 +7,10 @@ import torch
 from helpers.engine import CONFIG, call_tool, tiny, write_base
 from helpers.shrunk import shrunk_run
 
-from mtpeft.adapters.ranks import pruned_parameters
+from mtpeft.adapters.ranks.low_rank import pruned_parameters
+from mtpeft.benchmark import random_batch
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.registry import MODELS
-from mtpeft.utils.benchmark import random_batch
-from mtpeft.utils.checkpoint import safe_load
 from mtpeft.utils.tables import table
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.engine import CONFIG, call_tool, run_tool, write_base
 
-from mtpeft.utils.checkpoint import safe_load
+from mtpeft.checkpoints.files import safe_load
 
 # Three iterations an epoch, updates every second one: an epoch ends within an accumulation.
 # Dropout, drop-path, flips, a persistent worker, warm-up and cosine by iteration are in the config.

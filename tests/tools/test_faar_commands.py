@@ -14,7 +14,7 @@ import torch
 from helpers.engine import ROOT, call_tool, run_tool
 from mmengine.runner import EpochBasedTrainLoop
 
-from mtpeft.utils.checkpoint import safe_load
+from mtpeft.checkpoints.files import safe_load
 
 # layout of the data -> its converter's name, config
 DATA = {

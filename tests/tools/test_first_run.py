@@ -6,8 +6,8 @@ import torch
 from helpers.engine import run_tool
 from mmengine.config import Config
 
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import safe_load
 
 CONFIG = 'configs/faar/faar_efficientnet-lite2_scenes.py'
 TASKS = ('semseg', 'human_parts', 'sal', 'normals', 'depth', 'edge')

@@ -8,9 +8,9 @@ from helpers.engine import ROOT, call_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mtpeft.benchmark import inference, multiply_adds, random_batch, training_step
+from mtpeft.benchmark.variants import merge, with_copies
 from mtpeft.registry import MODELS
-from mtpeft.utils.benchmark import inference, multiply_adds, random_batch, training_step
-from mtpeft.utils.benchmark.variants import merge, with_copies
 
 TOOL = 'tools/benchmark/further_task.py'
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from mtpeft.adapters import low_rank_adapters
 from mtpeft.apis import MultiTaskInferencer, build_runner, init_model
-from mtpeft.utils.checkpoint import CheckpointError
+from mtpeft.checkpoints.files import CheckpointError
 
 TOOL = 'tools/model_converters/merge_adapters.py'
 SOME = (

@@ -17,8 +17,8 @@ from helpers.frequencies import (
 )
 from PIL import Image
 
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import safe_load
 
 TOOL = 'tools/analysis_tools/omega_report.py'
 SITE = SITES[2]

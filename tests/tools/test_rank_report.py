@@ -9,8 +9,8 @@ import torch
 from helpers.engine import call_tool, tiny, train, write_base
 from helpers.shrunk import shrunk_run
 
-from mtpeft.utils.checkpoint import safe_load
-from mtpeft.utils.rank_patterns import by_stage, streams_of
+from mtpeft.adapters.ranks.patterns import by_stage, streams_of
+from mtpeft.checkpoints.files import safe_load
 from mtpeft.visualization.rank_picture import Trajectory, draw_ranks, short_names
 
 TOOL = 'tools/analysis_tools/rank_report.py'

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from models.tiny_models import random_samples
 
+from mtpeft.benchmark import multiply_adds
 from mtpeft.registry import MODELS
-from mtpeft.utils.benchmark import multiply_adds
 
 REFERENCE = runpy.run_path(str(ROOT / 'tools/benchmark/reference_mtlora.py'))
 SIZE = (128, 256)

@@ -6,7 +6,7 @@ import socket
 import pytest
 from helpers.engine import CONFIG, call_tool, run_tool, write_base
 
-from mtpeft.utils.checkpoint import safe_load
+from mtpeft.checkpoints.files import safe_load
 
 HOOK = """
 import torch
@@ -14,7 +14,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from mtpeft.utils.model_state import unwrap
+from mtpeft.utils.dist import unwrap
 
 
 @HOOKS.register_module()

@@ -14,9 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mtpeft.registry import MODELS
-from mtpeft.utils.allocator import keep_freed_memory
-from mtpeft.utils.benchmark import (
+from mtpeft.benchmark import (
     CLOCKS,
     SWEEPS,
     component_times,
@@ -29,7 +27,9 @@ from mtpeft.utils.benchmark import (
     sweep,
     sweep_table,
 )
-from mtpeft.utils.benchmark.variants import can_merge, with_size
+from mtpeft.benchmark.variants import can_merge, with_size
+from mtpeft.registry import MODELS
+from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 

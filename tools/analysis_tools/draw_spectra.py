@@ -14,11 +14,11 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mtpeft.checkpoints.files import safe_load
+from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models.necks import ChannelwiseSpectralFilter, CrossTaskConsensus
 from mtpeft.models.necks.spectral_filter import SpectralFilter
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import safe_load
-from mtpeft.utils.model_state import load_checked
 from mtpeft.utils.tables import table
 from mtpeft.visualization.spectra_picture import SCALARS, draw, gains
 

@@ -11,11 +11,11 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
+from mtpeft.adapters.ranks.patterns import mean_rank_in_use
+from mtpeft.checkpoints.files import safe_load
+from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models import decoder_components, effective_components, parameter_components
 from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import safe_load
-from mtpeft.utils.model_state import load_checked
-from mtpeft.utils.rank_patterns import mean_rank_in_use
 from mtpeft.utils.tables import table
 
 

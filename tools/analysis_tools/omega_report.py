@@ -18,9 +18,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mtpeft.registry import MODELS
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
-from mtpeft.utils.frequencies import (
+from mtpeft.adapters.frequencies import (
     LOWPASS,
     MATRIX,
     SINE,
@@ -32,7 +30,9 @@ from mtpeft.utils.frequencies import (
     sources_of,
     spread,
 )
-from mtpeft.utils.model_state import load_checked
+from mtpeft.checkpoints.files import CheckpointError, safe_load
+from mtpeft.checkpoints.model_state import load_checked
+from mtpeft.registry import MODELS
 from mtpeft.utils.tables import table
 from mtpeft.visualization.omega_picture import OmegaTrajectory, RankRow, draw_omega
 

@@ -10,9 +10,8 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtpeft.adapters.ranks import COMMON
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
-from mtpeft.utils.rank_patterns import (
+from mtpeft.adapters.ranks.low_rank import COMMON
+from mtpeft.adapters.ranks.patterns import (
     RankPattern,
     by_stage,
     describe_ranks,
@@ -20,6 +19,7 @@ from mtpeft.utils.rank_patterns import (
     streams_of,
     without_idle,
 )
+from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.utils.tables import table
 from mtpeft.visualization.rank_picture import Trajectory, draw_ranks, short_names
 

@@ -24,9 +24,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mtpeft.registry import MODELS
-from mtpeft.utils.allocator import keep_freed_memory
-from mtpeft.utils.benchmark import (
+from mtpeft.benchmark import (
     CLOCKS,
     PROMPT_FREE,
     Call,
@@ -41,6 +39,8 @@ from mtpeft.utils.benchmark import (
     training_step,
     variants,
 )
+from mtpeft.registry import MODELS
+from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
 

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtpeft.models.levels_conv import convolve_levels
+from mtpeft.benchmark import multiply_adds, time_in_turns
+from mtpeft.benchmark.rounds import spread
+from mtpeft.ops.levels_conv import convolve_levels
 from mtpeft.utils.allocator import keep_freed_memory
-from mtpeft.utils.benchmark import multiply_adds, time_in_turns
-from mtpeft.utils.benchmark.rounds import spread
 from mtpeft.utils.tables import table
 
 WIDTHS, LEVELS, TASK_RANK, HIDDEN, CHANNELS = (96, 192, 384, 768), (18, 36, 72, 144), 4, 1080, 3

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from timm.layers import use_fused_attn
 from torch import Tensor, nn
 
+from mtpeft.benchmark import multiply_adds
 from mtpeft.models.build import build_module
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import TaskSpec, build_tasks
-from mtpeft.utils.benchmark import multiply_adds
 from mtpeft.utils.suggest import hint
 
 ATTENTION = ('timm', 'plain', 'fused')

@@ -24,8 +24,8 @@ from safetensors.torch import save
 import mtpeft
 from mtpeft.apis import init_model
 from mtpeft.apis.merged_file import is_merged, merged_state
+from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.utils.atomic import write_atomically
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
 
 
 def parse_args() -> argparse.Namespace:

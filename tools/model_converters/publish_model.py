@@ -29,10 +29,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 import mtpeft
+from mtpeft.adapters.ranks.patterns import describe_ranks
+from mtpeft.checkpoints.files import CheckpointError, safe_load
+from mtpeft.checkpoints.rank_truncate import truncate
 from mtpeft.utils.atomic import write_atomically
-from mtpeft.utils.checkpoint import CheckpointError, safe_load
-from mtpeft.utils.rank_patterns import describe_ranks
-from mtpeft.utils.rank_truncate import truncate
 
 _AVERAGED = 'ema_state_dict'
 _PREFIX = 'module.'

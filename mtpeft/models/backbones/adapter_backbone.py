@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, LaneBlock
-from mtpeft.adapters.task_streams import TaskStreamBlock
+from mtpeft.adapters.lanes.task_streams import TaskStreamBlock
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
 from mtpeft.models.backbones.families.swin_parts import BehindAttention
@@ -25,18 +25,18 @@ from mtpeft.models.backbones.injection import (
     make_commons,
     unread_in_commons,
 )
-from mtpeft.models.backbones.merged import merge_backbone, unmerge_backbone
 from mtpeft.models.backbones.merging import merged_state_dict
-from mtpeft.models.backbones.network_streams import check_streams, lane_places, network_levels
-from mtpeft.models.backbones.network_streams import lane_strategy as get_strategy
 from mtpeft.models.backbones.networks import build_network
+from mtpeft.models.backbones.parameters import adapter_table, backbone_components
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.prompts import make_token_stream
-from mtpeft.models.backbones.report import adapter_table, backbone_components
-from mtpeft.models.backbones.stage_streams import each, stage_levels
-from mtpeft.models.backbones.token_stream import TokenStream
-from mtpeft.models.merge_report import MergeReport
-from mtpeft.models.swaps import Merging
+from mtpeft.models.backbones.streams.network import check_streams, lane_places, network_levels
+from mtpeft.models.backbones.streams.network import lane_strategy as get_strategy
+from mtpeft.models.backbones.streams.stage import each, stage_levels
+from mtpeft.models.backbones.streams.tokens import TokenStream
+from mtpeft.models.merging.backbone import merge_backbone, unmerge_backbone
+from mtpeft.models.merging.report import MergeReport
+from mtpeft.models.merging.swaps import Merging
 from mtpeft.registry import MODELS
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
@@ -50,9 +50,9 @@ class AdapterBackbone(Merging, BaseModule):
 
     With ``streams='stage'``, blocks before the last of each stage serve all tasks at once. The last
     block runs for the shared stream and, where a plugin has ``lanes='task'``, once per task
-    (:mod:`mtpeft.adapters.lanes`); only the shared stream enters the next stage. With
+    (:mod:`mtpeft.adapters.lanes.block`); only the shared stream enters the next stage. With
     ``streams='network'`` every task has a stream of its own from the first block on that has task
-    parameters (:mod:`mtpeft.models.backbones.network_streams`).
+    parameters (:mod:`mtpeft.models.backbones.streams.network`).
 
     Args:
         backbone: The network: ``dict(type='timm.<model name>', pretrained=..., **options)`` or
@@ -265,7 +265,8 @@ class AdapterBackbone(Merging, BaseModule):
             tasks: Names of the tasks that are wanted, all by default; lanes of others, and the
                 merging of their streams, are not computed.
             unreduced: Who reads the levels takes those of lanes before the linear map of their
-                patch merging, as :class:`~mtpeft.models.features.Unreduced`, where that is cheaper.
+                patch merging, as :class:`~mtpeft.structures.levels.Unreduced`, where that is
+                cheaper.
 
         Raises:
             KeyError: an unknown task.

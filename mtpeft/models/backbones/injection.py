@@ -10,7 +10,7 @@ from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, inject
 from mtpeft.adapters.common import with_common
 from mtpeft.models.backbones.clocks import with_clock
 from mtpeft.models.backbones.families import FAMILIES, GenericFamily
-from mtpeft.models.backbones.network_streams import lane_places
+from mtpeft.models.backbones.streams.network import lane_places
 from mtpeft.registry import ADAPTERS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters import ClockNet
 from mtpeft.models.backbones.families import FAMILIES, Family
-from mtpeft.models.backbones.token_stream import TokenStream
+from mtpeft.models.backbones.streams.tokens import TokenStream
 from mtpeft.utils.suggest import hint
 
 _OPTIONS = ('number', 'deep')

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families import Family
-from mtpeft.models.backbones.token_stream import TokenStream
+from mtpeft.models.backbones.streams.tokens import TokenStream
 
 _COMPONENT = dict(
     prompts='task_prompts',

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from mtpeft.models.build import build_module, resolve
 from mtpeft.models.decoders.mmseg_heads import build_mmseg_head, is_mmseg_head
-from mtpeft.models.features import Features, by_task
 from mtpeft.registry import MODELS
+from mtpeft.structures.levels import Features, by_task
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint

@@ -7,14 +7,15 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from mtpeft.adapters import ClockNet
-from mtpeft.adapters.modulation import FormedOnce, modulate
+from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.models.build import build_module
 from mtpeft.models.decoders.multi_head_decoder import MultiHeadDecoder
-from mtpeft.models.features import Features, by_task
 from mtpeft.models.heads import HRNetHead
-from mtpeft.models.levels_conv import convolve_levels
-from mtpeft.models.norm_relu_conv import bias_before, norm_relu_conv
+from mtpeft.ops.levels_conv import convolve_levels
+from mtpeft.ops.modulation import modulate
+from mtpeft.ops.norm_relu_conv import bias_before, norm_relu_conv
 from mtpeft.registry import MODELS
+from mtpeft.structures.levels import Features, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mtpeft.models.features import Levels
-from mtpeft.models.norm_relu_conv import conv_norm_relu_conv
+from mtpeft.ops.norm_relu_conv import conv_norm_relu_conv
 from mtpeft.registry import MODELS
+from mtpeft.structures.levels import Levels
 
 
 @MODELS.register_module()

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule, ModuleDict, ModuleList
 from torch import Tensor, nn
 
-from mtpeft.adapters.modulation import FormedOnce
-from mtpeft.models.features import Features, Unreduced, by_task
+from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.registry import MODELS
+from mtpeft.structures.levels import Features, Unreduced, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
 
@@ -17,7 +17,7 @@ class ProjectionNeck(FormedOnce, BaseModule):
     """One 1x1 convolution without bias per task and level, as in MTLoRA (arXiv 2403.20320).
 
     Parameters are named ``proj.<task>.<level>.weight``. A level that comes before its patch
-    merging's linear map (:class:`~mtpeft.models.features.Unreduced`) passes both maps as one.
+    merging's linear map (:class:`~mtpeft.structures.levels.Unreduced`) passes both maps as one.
 
     Args:
         in_channels: Widths of the levels, from the backbone where the model builds the neck.
@@ -36,7 +36,7 @@ class ProjectionNeck(FormedOnce, BaseModule):
         [(1, 2, 6, 6), (1, 4, 3, 3)]
     """
 
-    #: takes levels that are :class:`~mtpeft.models.features.Unreduced`
+    #: takes levels that are :class:`~mtpeft.structures.levels.Unreduced`
     takes_unreduced = True
 
     def __init__(

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mtpeft.models.features import Features, by_task, resize
 from mtpeft.registry import MODELS
+from mtpeft.structures.levels import Features, by_task, resize
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
 

@@ -6,8 +6,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mtpeft.models.features import Features, Levels, by_task
 from mtpeft.models.necks.spectra import full_precision
+from mtpeft.structures.levels import Features, Levels, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint

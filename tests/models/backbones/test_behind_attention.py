@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers.adapter_grid import stir
 
-from mtpeft.adapters import gelu_low_rank_add
-from mtpeft.adapters.lanes import LaneBlock
+from mtpeft.adapters.lanes.block import LaneBlock
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.models.backbones.families.swin_parts import SwinParts
+from mtpeft.ops import gelu_low_rank_add
 
 TASKS = ('semseg', 'depth', 'normals')
 NETWORKS = dict(

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mtpeft.adapters import ClockNet
-from mtpeft.adapters.modulation import modulate
 from mtpeft.models import TSPD, HRNetHead, SharedBaseDecoder, parameter_components
 from mtpeft.models.build import build_module
+from mtpeft.ops.modulation import modulate
 
 WIDTHS = (4, 6)
 TASKS = dict(semseg=dict(num_classes=5), depth=dict())

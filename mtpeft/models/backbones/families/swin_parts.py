@@ -181,7 +181,9 @@ class MMSegSwinParts(SwinParts):
 
 
 class BehindAttention:
-    """A Swin block from attention's projection on (:class:`mtpeft.adapters.lanes.BehindAttention`).
+    """A Swin block from attention's projection on.
+
+    See :class:`mtpeft.adapters.lanes.block.BehindAttention`.
 
     Args:
         parts: The block's steps.

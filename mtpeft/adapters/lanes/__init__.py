@@ -1,0 +1,1 @@
+"""How a block runs for the shared stream and for every task lane."""

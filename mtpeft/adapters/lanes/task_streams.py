@@ -1,0 +1,54 @@
+"""Run one block for every task, each on a stream of its own and without a shared one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mtpeft.adapters.lanes.block import LaneBlock
+from mtpeft.adapters.layers import AdapterLayer
+
+TASK_STRATEGIES = ('fold', 'loop')
+
+
+class _TaskPass:
+    """Stream of a pass: the batch axis holds the streams of ``indices``, one after another."""
+
+    def __init__(self, params: dict[AdapterLayer, list[dict]], indices: Sequence[int]) -> None:
+        self.params = params
+        self.indices = indices
+
+    def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
+        if layer not in self.params:
+            return layer.adapter(layer, x)
+        params = [self.params[layer][i] for i in self.indices]
+        streams = zip(x.chunk(len(params)), params, strict=True)
+        return torch.cat([layer.adapter.lane(layer, x_t, p, None) for x_t, p in streams])
+
+
+class TaskStreamBlock(LaneBlock):
+    """A block that every task's stream passes with its own parameters.
+
+    Streams lie behind one another on the batch axis, ``(T B, ...)`` in and out, T of them or those
+    of the tasks that are asked for. Layers without task
+    parameters serve all of them alike.
+
+    Args:
+        strategy: ``'fold'``: the block runs once; ``'loop'``: once for each task.
+        Others: as :class:`~mtpeft.adapters.lanes.block.LaneBlock`.
+    """
+
+    def __call__(self, x: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
+        tasks = range(len(self.tasks)) if tasks is None else tasks
+        params = {m: m.adapter.lane_slices(m) for m in self.task_layers.values()}
+        if self.strategy == 'fold':
+            with self._streaming(_TaskPass(params, tasks)):
+                return self.run(self.block, x)
+        out = []
+        for index, x_t in zip(tasks, x.chunk(len(tasks)), strict=True):
+            with self._streaming(_TaskPass(params, [index])):
+                out.append(self.run(self.block, x_t))
+        return torch.cat(out)
+
+    def copies(self, tasks: Sequence[int] | None = None) -> int:
+        return 1

@@ -1,0 +1,1 @@
+"""Ranks: components of low-rank paths, their scores, patterns and pruning."""

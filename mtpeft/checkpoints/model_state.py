@@ -1,0 +1,119 @@
+"""What of a model's state is frozen, where its base came from, and whether a checkpoint fits it.
+
+Any module may take part. ``frozen_state_keys() -> set[str]`` names the entries of its own state
+dict that training never changes; ``base_identity() -> dict`` says where they came from (``type``,
+``source`` and ``sha256``, a digest of them).
+"""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from mtpeft.checkpoints.files import CheckpointError
+from mtpeft.checkpoints.rank_fit import higher_ranks, rank_misfits
+from mtpeft.utils.suggest import nearest
+
+_SHOWN = 4
+
+
+def frozen_state_keys(model: nn.Module) -> set[str]:
+    """Keys of ``model.state_dict()`` that its modules declare frozen."""
+    return {
+        f'{name}.{key}' if name else key
+        for name, module in model.named_modules()
+        if hasattr(module, 'frozen_state_keys')
+        for key in module.frozen_state_keys()
+    }
+
+
+def base_identities(model: nn.Module) -> dict[str, dict]:
+    """``base_identity()`` of the modules that have one, by module name."""
+    return {
+        name: module.base_identity()
+        for name, module in model.named_modules()
+        if hasattr(module, 'base_identity')
+    }
+
+
+def check_base(
+    model: nn.Module, saved: Mapping[str, Mapping], what: str
+) -> None:  # fmt: skip
+    """Check that the frozen base under ``model`` is the one that ``what`` was trained on.
+
+    Args:
+        model: The model, its pretrained weights loaded.
+        saved: ``meta['base']`` of the checkpoint.
+        what: The checkpoint, for the message.
+
+    Raises:
+        CheckpointError: another base.
+    """
+    for name, own in base_identities(model).items():
+        other = saved.get(name)
+        if other is None or other.get('sha256') == own.get('sha256'):
+            continue
+        raise CheckpointError(
+            f"{what} was trained on another base than the model's '{name or 'model'}':\n"
+            f'  checkpoint: {_identity(other)}\n  model:      {_identity(own)}\n'
+            'Adapters mean nothing on other frozen weights. Load the same pretrained weights '
+            '(the model.backbone.* options of the config it was trained with), or set '
+            "base_mismatch='warn' in CheckpointGuardHook to go on all the same."
+        )
+
+
+def _identity(identity: Mapping) -> str:
+    shown = dict(identity, sha256=str(identity.get('sha256'))[:12])
+    return ', '.join(f'{key}={value}' for key, value in shown.items())
+
+
+def load_checked(
+    model: nn.Module, state: Mapping[str, Tensor], what: str = 'The checkpoint'
+) -> None:  # fmt: skip
+    """Load ``state`` into ``model``; only what is declared frozen may be absent.
+
+    Args:
+        model: The model, not wrapped.
+        state: State dict, with or without the frozen keys.
+        what: The checkpoint, for messages.
+
+    Raises:
+        CheckpointError: a key is missing or unexpected, or a shape differs (such as a rank above
+            that of the model's adapters).
+    """
+    try:
+        found = model.load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if 'size mismatch' in line]
+        if not lines:
+            raise
+        misfits = rank_misfits(model, state)
+        if len(misfits) == len(lines):
+            raise CheckpointError(higher_ranks(what, misfits)) from error
+        raise CheckpointError(_other_architecture(what, lines, 'do not fit')) from error
+    absent = set(found.missing_keys) - frozen_state_keys(model)
+    missing = [key for key in found.missing_keys if key in absent]
+    unexpected = list(found.unexpected_keys)
+    if not missing and not unexpected:
+        return
+    lines = _described('missing in the file', missing, state)
+    lines += _described('unknown to the model', unexpected, model.state_dict())
+    raise CheckpointError(_other_architecture(what, lines, 'are missing or unknown'))
+
+
+def _described(problem: str, keys: list[str], others: Iterable[str]) -> list[str]:
+    lines = []
+    for key in keys[:_SHOWN]:
+        close = nearest(key, others, n=1)
+        lines.append(f'{problem}: {key}' + (f' (nearest: {close[0]})' if close else ''))
+    rest = len(keys) - _SHOWN
+    return lines + ([f'{problem}: {rest} more'] if rest > 0 else [])
+
+
+def _other_architecture(what: str, lines: list[str], problem: str) -> str:
+    shown = lines[: 2 * _SHOWN + 2]
+    return (
+        f'{what} is of another architecture: trained entries {problem}.\n  '
+        + '\n  '.join(shown)
+        + '\nUse the config it was trained with (it lies beside the checkpoint, and in its '
+        "meta['cfg'])."
+    )

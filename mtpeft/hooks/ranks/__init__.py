@@ -1,0 +1,1 @@
+"""Hooks that allocate ranks while a network trains."""

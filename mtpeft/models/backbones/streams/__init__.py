@@ -1,0 +1,1 @@
+"""How a picture passes a backbone: one shared stream, task lanes, task streams, tokens."""
