@@ -42,6 +42,9 @@ class FormedOnce(nn.Module):
             self._formed = {**(self._formed or {}), name: kept}
         return kept[2]
 
+    def prepare(self, layer: nn.Module) -> None:
+        """Renew what is kept of the layer's weight, before a compiled graph that cannot passes."""
+
     def train(self, mode: bool = True) -> 'FormedOnce':
         self._formed = None
         return super().train(mode)

@@ -62,7 +62,6 @@ class Family:
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
             each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
         parts: The steps of a block one by one, ``None`` for blocks that are run as a whole.
-        prefix_tokens: Tokens before the patches, in the current pass.
     """
 
     name = ''
@@ -77,7 +76,6 @@ class Family:
     on_map: str | None = None
     prompts: str | None = None
     parts: type[SwinParts] | None = None
-    prefix_tokens = 0
 
     def __init__(self, network: nn.Module) -> None:
         self.stages = self.make_stages(network)
@@ -92,7 +90,11 @@ class Family:
         raise NotImplementedError
 
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
-        """From the picture ``(B, 3, H, W)`` to the first stage's map."""
+        """From the picture ``(B, 3, H, W)`` to the first stage's map.
+
+        Of tokens in a sequence, it notes the map and the tokens before it in the pass
+        (:mod:`mtpeft.adapters.lanes.current`).
+        """
         raise NotImplementedError
 
     def run_block(self, block: nn.Module, x: Tensor) -> Tensor:
@@ -110,9 +112,6 @@ class Family:
     def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
         """What :meth:`reduction` takes, ``(B, h, w, k)``."""
         raise NotImplementedError
-
-    def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
-        """Prepare the stage's blocks for a map of ``size`` (H, W)."""
 
     # -- task tokens -----------------------------------------------------------------------------
 
@@ -154,12 +153,6 @@ class Family:
         """Sides divisible by this pass without any padding inside the network."""
         last = self.stages[-1]
         return last.stride * (2 if last.merge else 1)
-
-
-def fits_one_window(size: tuple[int, int], window: int | Sequence[int]) -> bool:
-    """Is the whole map inside one attention window? Then there is nothing to shift."""
-    height, width = (window, window) if isinstance(window, int) else window
-    return size[0] <= height and size[1] <= width
 
 
 def measure(network: nn.Module, run, size: int = 64) -> list[Tensor]:
