@@ -1,6 +1,6 @@
 """What all allocators of rank have in common: what they see, decide, write and resume."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -81,6 +81,10 @@ class RankAllocatorHook(Hook):
 
     def restore(self, state: Mapping) -> None:
         """Put back what :meth:`state` gave."""
+
+    def groups(self) -> Iterator[tuple[str, RankGroup]]:
+        """The components of :attr:`tracked`, each with the name of its layer."""
+        return ((tracked.layer, tracked.group) for tracked in self.tracked)
 
     # -- start and resume ------------------------------------------------------------------------
 
