@@ -15,8 +15,8 @@ from mtpeft.ops.formed_linear import best_form, formed_linear
 from mtpeft.ops.gelu_low_rank_add import LowRankSum, made
 from mtpeft.ops.linear_formed_again import Make, linear_formed_again
 from mtpeft.ops.low_rank_add import low_rank_add
+from mtpeft.utils.torch_private import is_batched as _is_batched
 
-_is_batched = torch._C._functorch.is_batchedtensor
 _HALVES = (torch.float16, torch.bfloat16)
 
 

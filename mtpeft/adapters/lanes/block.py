@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Adapter, Remembered
 from mtpeft.adapters.layers import AdapterLayer, AdapterModule
 from mtpeft.ops.gelu_low_rank_add import LowRankSum, made
+from mtpeft.utils.torch_private import is_batched as _is_batched
 
 LANE_STRATEGIES = ('vmap', 'fold', 'loop')
-_is_batched = torch._C._functorch.is_batchedtensor
 
 
 class BehindAttention(Protocol):
