@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mtpeft.utils.torch_private import innermost_transform
+from mtpeft.utils.torch_private import transform
 
 
 def eager(
@@ -43,7 +43,7 @@ def eager(
     Eager.__name__ = Eager.__qualname__ = formula.__name__
 
     def call(*inputs: Any) -> Tensor:
-        if torch.compiler.is_compiling() or innermost_transform() is not None:
+        if torch.compiler.is_compiling() or transform() is not None:
             return operator(*inputs)
         return Eager.apply(*inputs)
 

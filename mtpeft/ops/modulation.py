@@ -6,7 +6,7 @@ from torch import Tensor
 from mtpeft.ops.lowpass import smooth
 from mtpeft.ops.plain import plain_ops
 from mtpeft.ops.tiled_modulation import tiled_modulation
-from mtpeft.utils.torch_private import innermost_transform
+from mtpeft.utils.torch_private import transform
 
 
 def modulate(
@@ -57,5 +57,5 @@ def _in_tiles(base: Tensor, weight: Tensor | None) -> bool:
     """A compiler fuses the plain formula by itself, and a transform has to see it."""
     alike = weight is None or weight.dtype == base.dtype
     whole = base.device.type == 'cpu' and base.dtype in (torch.float32, torch.float64) and alike
-    seen = torch.compiler.is_compiling() or innermost_transform() is not None
+    seen = torch.compiler.is_compiling() or transform() is not None
     return whole and not (seen or plain_ops())
