@@ -166,4 +166,3 @@ def _with_weight(layer: AdapterLayer, weight: Tensor | None) -> AdapterLayer:
 
 def _frozen(weight: Tensor) -> nn.Parameter:
     return nn.Parameter(weight.detach().contiguous(), requires_grad=False)
-

@@ -13,9 +13,9 @@ from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
 from mtpeft.models.losses.reduce import mean_over_processes
-from mtpeft.models.merging.model import merge_model, unmerge_model
+from mtpeft.models.merging.model import merge_decoder
 from mtpeft.models.merging.report import MergeReport
-from mtpeft.models.merging.swaps import Merging
+from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.models.requested import asked_of, call
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
@@ -226,7 +226,20 @@ class MultiTaskModel(Merging, BaseModel):
         Raises:
             RuntimeError: it is merged already.
         """
-        report = merge_model(self, reversible)
+        self.refuse_if_merged('It cannot be merged again')
+        self.eval()
+        self._swaps = Swaps()
+        self._merged_backbone = isinstance(self.backbone, Merging) and not self.backbone.merged
+        try:
+            report = MergeReport()
+            if self._merged_backbone:
+                report = self.backbone.merge_adapters(reversible, log=False)
+            merge_decoder(self, self._swaps, report)
+        except BaseException:
+            self.unmerge_adapters()
+            raise
+        if not reversible:
+            self._swaps.give_up()
         print_log(str(report), logger='current')
         return report
 
@@ -236,7 +249,12 @@ class MultiTaskModel(Merging, BaseModel):
         Raises:
             RuntimeError: they were let go of.
         """
-        unmerge_model(self)
+        if self._swaps is None:
+            return
+        self._swaps.undo(self)
+        self._swaps = None
+        if self._merged_backbone:
+            self.backbone.unmerge_adapters()
 
     def _logits(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits at the resolution of the heads, of the padded input."""

@@ -4,6 +4,8 @@ A failure here says which name is gone: find what took its place, and write it i
 ``mtpeft/utils/torch_private.py``.
 """
 
+from contextlib import contextmanager, nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -59,12 +61,20 @@ def test_wrap_compiled_calls_around_each_pass():
             return 2 * x
 
     module = Doubled()
-    around = (lambda: calls.append('before')), (lambda: calls.append('after'))
+
+    @contextmanager
+    def around():
+        calls.append('before')
+        try:
+            yield
+        finally:
+            calls.append('after')
+
     with pytest.raises(RuntimeError, match=r'Doubled has no graph yet: call its compile\(\)'):
-        torch_private.wrap_compiled(module, *around)
+        torch_private.wrap_compiled(module, around)
     module.compile(backend='eager')
     module._compiled_call_impl = module.forward  # a graph that notes its passes
-    torch_private.wrap_compiled(module, *around)
+    torch_private.wrap_compiled(module, around)
     assert module(torch.ones(1)).item() == 2
     with pytest.raises(ValueError, match='nothing'):
         module(torch.ones(0))
@@ -75,7 +85,7 @@ def test_compile_takes_the_place_of_a_pass():
     module = nn.Linear(2, 2)
     module.compile(backend='eager')
     calls = []
-    torch_private.wrap_compiled(module, lambda: calls.append('before'), lambda: None)
+    torch_private.wrap_compiled(module, lambda: nullcontext(calls.append('before')))
     x = torch.ones(1, 2)
     assert torch.equal(module(x), module.forward(x))
     assert calls == ['before']

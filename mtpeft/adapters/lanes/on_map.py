@@ -38,9 +38,9 @@ class OnMap:
         if x.ndim == 3 and size and x.shape[1] - prefix == math.prod(size):
             return x[:, prefix:].unflatten(1, size)
         raise ValueError(
-            f'{self.convolves} needs a map: expected (..., H, W, C), or (B, H W, C) of a known map, '
-            f'got {tuple(x.shape)} with map {size}. Layers inside attention see windows or tokens '
-            f'without a place; {self.without_map} serves all.'
+            f'{self.convolves} needs a map: expected (..., H, W, C), or (B, H W, C) of a known '
+            f'map, got {tuple(x.shape)} with map {size}. Layers inside attention see windows or '
+            f'tokens without a place; {self.without_map} serves all.'
         )
 
     @staticmethod

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtpeft.adapters import Adapter, AdapterLayer
 from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lanes.current import new_pass, within
-from mtpeft.adapters.plugins import Plugins, parse_plugins
+from mtpeft.adapters.plugins import parse_plugins
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import GenericFamily, family_of
 from mtpeft.models.backbones.injection import (
@@ -170,8 +170,9 @@ class AdapterBackbone(Merging, BaseModule):
         self.strides = tuple(s.stride * (2 if post and s.merge else 1) for s in stages)
         self.size_divisor = self.family.size_divisor
         if self.adapted:
-            print_log(adapter_table(self.adapter_layers(), self.commons, self.streams.lanes),
-                      logger='current')  # fmt: skip
+            lanes = self.tasks if self.lanes else ()
+            table = adapter_table(self.adapter_layers(), self.commons, lanes)
+            print_log(table, logger='current')
 
     # -- construction --------------------------------------------------------------------------
 
@@ -381,4 +382,3 @@ def _pad(x: Tensor, divisor: int) -> Tensor:
     height, width = x.shape[-2:]
     bottom, right = -height % divisor, -width % divisor
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
-

@@ -1,5 +1,6 @@
 """What a backbone family tells the library about its networks."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +154,11 @@ class Family:
         """Sides divisible by this pass without any padding inside the network."""
         last = self.stages[-1]
         return last.stride * (2 if last.merge else 1)
+
+
+def ends_with(name: str, ending: str | None) -> bool:
+    """Is ``ending`` (a regular expression) the end of a dotted name?"""
+    return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None
 
 
 def measure(network: nn.Module, run, size: int = 64) -> list[Tensor]:

@@ -113,6 +113,11 @@ class Streams:
             return streams
         return each(self.network.get_submodule(stage.out_norm), streams)
 
+    def find_layers(self) -> None:
+        """Note which layers have adapters now, where some were replaced."""
+        for lane in self.lanes.values():
+            lane.find_layers()
+
     # -- what merging and reports ask ------------------------------------------------------------
 
     def idle_adapters(self) -> list[Adapter]:

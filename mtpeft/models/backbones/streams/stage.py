@@ -53,9 +53,7 @@ class StageStreams(Streams):
             x, taps, tokens = self.stage(stage, x, tokens, tasks, unreduced)
             # of lanes, where the stage has any, nobody reads the shared stream beside them
             taps = taps[1:] or taps
-            levels.append(
-                [t if isinstance(t, Unreduced) else self.family.to_nchw(t) for t in taps]
-            )
+            levels.append([t if isinstance(t, Unreduced) else self.family.to_nchw(t) for t in taps])
         if not self.tasks:
             return tuple(level[0] for level in levels)
         return {
@@ -120,7 +118,7 @@ class StageStreams(Streams):
         return [self.family.before_reduction(merge, lane) for lane in lanes]
 
     def idle_adapters(self) -> list[Adapter]:
-        """Those of the last stage's lane block, at its end: nobody reads the shared stream there."""
+        """Those at the end of the last lane block: nobody reads the shared stream there."""
         stages = self.family.stages
         last = self.lanes.get(stages[-1].lane_block) if stages else None
         return last.unread_adapters() if last else []

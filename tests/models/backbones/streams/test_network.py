@@ -16,8 +16,7 @@ LORA = dict(type='LoRA', rank=2)
 def tied(method):
     """Do lanes and shared stream need one another?"""
     adapter = adapt_layer(nn.Linear(12, 12), method, TASKS).adapter
-    reads = adapter.lane_reads_shared_input or adapter.lane_reads_shared_output
-    return reads or adapter.shared_reads_lanes or getattr(adapter, 'reuse', None)
+    return adapter.coupling.ties or getattr(adapter, 'reuse', None)
 
 
 UNTIED = [m for m in methods() if not tied(m)]
