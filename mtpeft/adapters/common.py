@@ -26,11 +26,10 @@ class Site(NamedTuple):
 class CommonModule(nn.Module):
     """What the adapters of one plugin share across layers: factors, or a hypernetwork.
 
-    An adapter class makes one in :meth:`Adapter.make_common
-    <mtpeft.adapters.base.Adapter.make_common>`. The backbone owns it (``backbone.commons``), so a
-    state dict has it once, and it is trained though the backbone is frozen. Before an adapter is
-    built, :meth:`add_site` is told its layer: what depends on shapes or on the number of layers is
-    made there.
+    An adapter class makes one in :meth:`SharesAcrossLayers.make_common`. The backbone owns it
+    (``backbone.commons``), so a state dict has it once, and it is trained though the backbone is
+    frozen. Before an adapter is built, :meth:`add_site` is told its layer: what depends on shapes
+    or on the number of layers is made there.
 
     Args:
         tasks: Names of the task lanes of the plugin.
@@ -66,6 +65,66 @@ class CommonModule(nn.Module):
     def parameter_components(self) -> dict[str, list[str]]:
         """Component of each parameter, see :mod:`mtpeft.models.components`."""
         return {self.component: [name for name, _ in self.named_parameters()]}
+
+
+class SharesAcrossLayers:
+    """Mixin of adapters that have something in common with those of other layers.
+
+    A class of this kind has the options ``common`` and ``site``, and calls :meth:`join` in its
+    constructor. With a backbone all adapters of one plugin get the same module; alone an adapter
+    has one of its own.
+
+    Example:
+        >>> import torch
+        >>> from mtpeft.adapters import Adapter
+        >>> class Gain(CommonModule):
+        ...     def __init__(self, tasks=()):
+        ...         super().__init__(tasks)
+        ...         self.gain = nn.Parameter(torch.ones(()))
+        >>> class Scaled(SharesAcrossLayers, Adapter):
+        ...     def __init__(self, layer, tasks=(), common=None, site=None):
+        ...         super().__init__(layer, tasks)
+        ...         self.join(layer, common, site, {})
+        ...     @classmethod
+        ...     def make_common(cls, cfg, tasks):
+        ...         return Gain(tasks)
+        >>> list(Scaled(nn.Linear(4, 4)).state_dict())
+        ['own_common.gain']
+    """
+
+    @classmethod
+    def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> CommonModule:
+        """The module that all adapters of one plugin share.
+
+        Args:
+            cfg: The plugin's options for the adapter, without ``type``.
+            tasks: Names of the lanes.
+        """
+        raise NotImplementedError
+
+    def join(
+        self, layer: nn.Module, common: CommonModule | None, site: int | None, cfg: Mapping
+    ) -> None:
+        """Take a place at ``common``, or, alone, at a module of its own made of ``cfg``."""
+        if common is None:
+            # alone: the module is this adapter's, in its state dict and among its components
+            self.own_common = common = self.make_common(cfg, self.tasks)
+            site = common.add_site(layer)
+        self._common = [common]  # in a list: the module of a backbone is not this one's
+        self.site = common.add_site(layer) if site is None else site
+        self.name_own_common()
+
+    def name_own_common(self) -> None:
+        """Name the parameters of a module of its own, again where :meth:`join` was not the last."""
+        if hasattr(self, 'own_common'):
+            parts = self.own_common.parameter_components().items()
+            own = {part: [f'own_common.{name}' for name in names] for part, names in parts}
+            self.base_parameters = {**self.base_parameters, **own}
+
+    @property
+    def common(self) -> CommonModule:
+        """What the adapters of this one's plugin share."""
+        return self._common[0]
 
 
 def with_common(plugin: Mapping, common: CommonModule | None) -> Mapping:

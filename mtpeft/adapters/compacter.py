@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.bottleneck import BottleneckAdapter
-from mtpeft.adapters.common import CommonModule
+from mtpeft.adapters.common import CommonModule, SharesAcrossLayers
 from mtpeft.registry import ADAPTERS
 
 
@@ -54,7 +54,7 @@ def kronecker_sum(a: Tensor, s: Tensor, t: Tensor) -> Tensor:
 
 
 @ADAPTERS.register_module()
-class Compacter(BottleneckAdapter):
+class Compacter(SharesAcrossLayers, BottleneckAdapter):
     r"""A bottleneck adapter whose weights are sums of Kronecker products (arXiv 2106.04647).
 
     .. math:: y = h + s\,\big(W_\uparrow\, a(W_\downarrow h + b_\downarrow) + b_\uparrow\big),

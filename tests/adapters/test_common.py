@@ -7,7 +7,7 @@ import torch
 from helpers.backbones import TASKS, TINY
 from torch import nn
 
-from mtpeft.adapters import Adapter, CommonModule, adapt_layer
+from mtpeft.adapters import Adapter, CommonModule, SharesAcrossLayers, adapt_layer
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.registry import ADAPTERS
 
@@ -25,7 +25,7 @@ class Scale(CommonModule):
         return super().add_site(layer, name, block)
 
 
-class Scaled(Adapter):
+class Scaled(SharesAcrossLayers, Adapter):
     """y = (W0 x + b) factor, with one factor for all layers."""
 
     @classmethod
