@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.bottleneck import BottleneckAdapter
-from mtpeft.adapters.common import CommonModule, SharesAcrossLayers
+from mtpeft.adapters.common import CommonModule, SharesAcrossLayers, Site
 from mtpeft.registry import ADAPTERS
 
 
@@ -77,7 +77,7 @@ class Compacter(SharesAcrossLayers, BottleneckAdapter):
         width: m, a multiple of n. Default: outputs / ``reduction``, rounded to one.
         common: The rule that layers share. ``None``: one of its own. The backbone gives all layers
             of a plugin the same.
-        site: Number of the layer there.
+        site: Where the layer is in the network.
         **kwargs: ``reduction``, ``activation``, ``bias`` and ``scale`` of
             :class:`~mtpeft.adapters.bottleneck.BottleneckAdapter`.
 
@@ -103,7 +103,7 @@ class Compacter(SharesAcrossLayers, BottleneckAdapter):
         rank: int = 1,
         width: int | None = None,
         common: PHMRule | None = None,
-        site: int | None = None,
+        site: Site | None = None,
         **kwargs: Any,
     ) -> None:
         self.n = _positive('n', n)

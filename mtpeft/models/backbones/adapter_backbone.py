@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, LaneBlock
 from mtpeft.adapters.lanes.task_streams import TaskStreamBlock
+from mtpeft.adapters.plugins import Plugins, parse_plugins
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
 from mtpeft.models.backbones.families.swin_parts import BehindAttention
@@ -23,6 +24,7 @@ from mtpeft.models.backbones.injection import (
     ends_with,
     inject_adapters,
     make_commons,
+    shared_modules,
     unread_in_commons,
 )
 from mtpeft.models.backbones.merging import merged_state_dict
@@ -60,7 +62,8 @@ class AdapterBackbone(Merging, BaseModule):
             :func:`~mtpeft.models.backbones.pretrained.load_pretrained` for ``pretrained``;
             weights are loaded in :meth:`init_weights`, building needs no network.
         plugins: Adapters by pattern, each ``dict(cfg=dict(type='LoRA', rank=16),
-            targets=['qkv', 'fc1'], lanes='shared'|'task', exclude=[...])``.
+            targets=['qkv', 'fc1'], lanes='shared'|'task', exclude=[...])``, in a list or in a
+            dict of names (:func:`~mtpeft.adapters.plugins.parse_plugins`).
         tasks: Names of the tasks. With them the output is ``{task: levels}``; without, a plain
             tuple of levels, as any mmseg decode head expects.
         tap: Where a level is taken: ``'post_merge'`` (after the stage's patch merging; the
@@ -116,7 +119,7 @@ class AdapterBackbone(Merging, BaseModule):
     def __init__(
         self,
         backbone: Mapping,
-        plugins: Sequence[Mapping] = (),
+        plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
         tap: str | None = None,
         train_also: Sequence[str] = (),
@@ -146,9 +149,20 @@ class AdapterBackbone(Merging, BaseModule):
         self.family = family_of(self.network)
         self._check_family()
         self._set_trainable(train_also)
+        plugins = parse_plugins(plugins, self.tasks)
         self.clock = make_clock(clock, plugins, self.tasks, self.family)
         self.commons = make_commons(plugins, self.tasks)
-        self.adapted = inject_adapters(self, plugins)
+        self.adapted = inject_adapters(
+            self.network,
+            self.family,
+            plugins,
+            self.tasks,
+            lane_places(self.family, streams),
+            shared=shared_modules(plugins, self.commons, self.clock),
+            freeze=freeze,
+            lanes_alone=streams == 'network',
+            maps_everywhere=self.gives_maps,
+        )
         self._tell_layers()
         self.token_stream = self._make_token_stream(prompts)
         self.lanes = self._make_lanes(strategy)
@@ -368,7 +382,8 @@ class AdapterBackbone(Merging, BaseModule):
             for names in adapter.shared_parameters.values()
             for name in names
         }
-        unused |= {id(p) for p in unread_in_commons(self, idle)}
+        layers = self.adapter_layers().values()
+        unused |= {id(p) for p in unread_in_commons(layers, self.commons.values(), idle)}
         if self.clock is not None and not self.clock.sites:
             # nobody asks for a frequency; tokens count where they go through the network
             heads = self.clock.heads if self.clock.prepends else self.clock
