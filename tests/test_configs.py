@@ -1,11 +1,12 @@
 """Every config loads and builds; one of each folder runs a loss step."""
 
-import glob
+import json
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from helpers.config_digests import FILE, digest, leaves
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -17,11 +18,8 @@ from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 
 ROOT = Path(__file__).parents[1]
-LEAVES = sorted(
-    str(Path(p).relative_to(ROOT))
-    for p in glob.glob(str(ROOT / 'configs/*/*.py'))
-    if '_base_' not in p and '/suites/' not in p
-)
+LEAVES = leaves()
+DIGESTS = json.loads(FILE.read_text())
 # one of each folder, a small one where there is one
 FOLDERS = {str(Path(p).parent): p for p in sorted(LEAVES, key=lambda p: 'pico' in p)}
 
@@ -58,6 +56,21 @@ def test_every_folder_has_configs():
     single = {'sine-lora', 'adalora', 'dylora', 'autolora', 'bitfit', 'vpt', 'adapter', 'compacter'}
     several = {'tadformer', 'ditask', 'vl-adapter', 'hyperformer', 'polyhistor'}
     assert methods | {'sinewich', 'union'} | single | several <= folders
+
+
+def test_every_config_has_a_digest():
+    assert sorted(DIGESTS) == LEAVES
+
+
+@pytest.mark.parametrize('path', LEAVES)
+def test_a_config_resolves_to_what_it_did(path):
+    """However it is written: with other bases, or with plugins by name.
+
+    A change that is meant changes tests/data/config_digests.json:
+
+        python tests/helpers/config_digests.py
+    """
+    assert digest(ROOT / path) == DIGESTS[path]
 
 
 @pytest.mark.parametrize('suite', ['nyud', 'pascal', 'scenes'])

@@ -4,7 +4,7 @@ from mtpeft.adapters.adalora import AdaLoRA
 from mtpeft.adapters.base import Adapter, NotMergeableError, check_rank
 from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.clock_net import ClockNet
-from mtpeft.adapters.common import CommonModule, Site
+from mtpeft.adapters.common import CommonModule, SharesAcrossLayers, Site
 from mtpeft.adapters.compacter import Compacter
 from mtpeft.adapters.ditask import DiTASK
 from mtpeft.adapters.dora import DoRA
@@ -30,9 +30,9 @@ from mtpeft.adapters.vl_adapter import VLAdapter
 
 __all__ = [
     'AdaLoRA', 'Adapter', 'AdapterConv2d', 'AdapterConv2dSame', 'AdapterLayer', 'AdapterLinear',
-    'AdapterModule', 'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK',
-    'DoRA', 'HyperFormer', 'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA',
-    'NotMergeableError',
-    'Polyhistor', 'SineAWB', 'SineLoRA', 'Site', 'TADFormer', 'VLAdapter', 'adapt_layer',
-    'check_rank', 'inject', 'low_rank_adapters', 'rank_pattern',
+    'AdapterModule', 'BottleneckAdapter', 'ClockNet', 'CommonModule', 'Compacter', 'DiTASK', 'DoRA',
+    'HyperFormer', 'HyperNetwork', 'LaneBlock', 'LoRA', 'LowRankAdapter', 'MTLoRA',
+    'NotMergeableError', 'Polyhistor', 'SharesAcrossLayers', 'SineAWB', 'SineLoRA', 'Site',
+    'TADFormer', 'VLAdapter', 'adapt_layer', 'check_rank', 'inject', 'low_rank_adapters',
+    'rank_pattern',
 ]  # fmt: skip

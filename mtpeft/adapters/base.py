@@ -1,13 +1,12 @@
 """What every adapter method has in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mtpeft.adapters.common import CommonModule
 from mtpeft.adapters.stacked_state import StackedState
 
 
@@ -95,44 +94,6 @@ class Adapter(StackedState):
         self.shared_parameters: dict[str, list[str]] = {}
         self.task_parameters: dict[str, list[str]] = {}
         self.base_parameters: dict[str, list[str]] = {}
-
-    # -- what layers share -----------------------------------------------------------------------
-
-    @classmethod
-    def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> CommonModule | None:
-        """The module that all adapters of one plugin share, ``None`` for none.
-
-        A class that makes one has the options ``common`` and ``site`` and calls :meth:`join`.
-
-        Args:
-            cfg: The plugin's options for the adapter, without ``type``.
-            tasks: Names of the lanes.
-        """
-        return None
-
-    def join(
-        self, layer: nn.Module, common: CommonModule | None, site: int | None, cfg: Mapping
-    ) -> None:
-        """Take a place at ``common``, or, alone, at a module of its own made of ``cfg``."""
-        if common is None:
-            # alone: the module is this adapter's, in its state dict and among its components
-            self.own_common = common = self.make_common(cfg, self.tasks)
-            site = common.add_site(layer)
-        self._common = [common]  # in a list: the module of a backbone is not this one's
-        self.site = common.add_site(layer) if site is None else site
-        self.name_own_common()
-
-    def name_own_common(self) -> None:
-        """Name the parameters of a module of its own, again where :meth:`join` was not the last."""
-        if hasattr(self, 'own_common'):
-            parts = self.own_common.parameter_components().items()
-            own = {part: [f'own_common.{name}' for name in names] for part, names in parts}
-            self.base_parameters = {**self.base_parameters, **own}
-
-    @property
-    def common(self) -> CommonModule:
-        """What the adapters of this one's plugin share."""
-        return self._common[0]
 
     # -- the streams ---------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from mtpeft.adapters.common import CommonModule
 from mtpeft.registry import MODELS
 from mtpeft.tasks import DenseTask
 from mtpeft.utils.suggest import hint
@@ -14,7 +15,7 @@ _PER = ('task', 'layer')
 
 
 @MODELS.register_module()
-class ClockNet(nn.Module):
+class ClockNet(CommonModule):
     r"""A frequency for each task, and the task tokens they come from.
 
     .. math:: \omega_t = s\,\big(\tanh(W_q\,\mathrm{ReLU}(p_t)) + c\big)
@@ -59,7 +60,7 @@ class ClockNet(nn.Module):
         per: str = 'task',
         tokens: str = 'free',
     ) -> None:
-        super().__init__()
+        super().__init__([t if isinstance(t, str) else t.name for t in tasks])
         for name, value, valid in (('per', per, _PER), ('tokens', tokens, _TOKENS)):
             if value not in valid:
                 raise ValueError(f"{name}='{value}' is unknown. " + hint(str(value), valid))
@@ -67,13 +68,11 @@ class ClockNet(nn.Module):
             raise ValueError(
                 f'Expected a positive scale and number of channels, got {scale!r} and {channels!r}.'
             )
-        self.tasks = tuple(task if isinstance(task, str) else task.name for task in tasks)
         self.channels = channels
         self.scale, self.shift = float(scale), float(shift)
         self.lcn = lcn
         self.per = per
         self.prepends = tokens == 'prepend'
-        self.sites: list[str] = []
         self.tokens = nn.ParameterDict()
         if lcn or self.prepends:
             self.tokens.update({task: nn.Parameter(torch.randn(channels)) for task in self.tasks})
@@ -86,12 +85,11 @@ class ClockNet(nn.Module):
             return _Clock(self.channels, self.scale, self.shift)
         return _FreeFrequencies(self.tasks, self.scale, self.shift)
 
-    def add_site(self, name: str = '') -> int:
+    def add_site(self, layer: nn.Module | None = None, name: str = '', block: str = '') -> int:
         """Announce a user of the frequencies; the number it asks with."""
-        self.sites.append(name or f'site {len(self.sites)}')
         if self.per == 'layer':
             self.heads.append(self._head())
-        return len(self.sites) - 1
+        return super().add_site(layer, name, block)
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -24,13 +24,12 @@ class Site(NamedTuple):
 
 
 class CommonModule(nn.Module):
-    """What the adapters of one plugin share across layers: factors, or a hypernetwork.
+    """What adapters share across layers: factors, a hypernetwork, or the frequencies of tasks.
 
-    An adapter class makes one in :meth:`Adapter.make_common
-    <mtpeft.adapters.base.Adapter.make_common>`. The backbone owns it (``backbone.commons``), so a
-    state dict has it once, and it is trained though the backbone is frozen. Before an adapter is
-    built, :meth:`add_site` is told its layer: what depends on shapes or on the number of layers is
-    made there.
+    An adapter class makes one in :meth:`SharesAcrossLayers.make_common`. The backbone owns it
+    (``backbone.commons``, or ``backbone.clock``), so a state dict has it once, and it is trained
+    though the backbone is frozen. An adapter that joins tells :meth:`add_site` its layer: what
+    depends on shapes or on the number of layers is made there.
 
     Args:
         tasks: Names of the task lanes of the plugin.
@@ -68,8 +67,77 @@ class CommonModule(nn.Module):
         return {self.component: [name for name, _ in self.named_parameters()]}
 
 
-def with_common(plugin: Mapping, common: CommonModule | None) -> Mapping:
-    """The plugin with the module that its adapters share among their options."""
-    if common is None:
-        return plugin
-    return {**plugin, 'cfg': {**plugin['cfg'], 'common': common}}
+class SharesAcrossLayers:
+    """Mixin of adapters that have something in common with those of other layers.
+
+    A class of this kind has the options ``common`` and ``site``, and calls :meth:`join` in its
+    constructor. With a backbone all adapters of one plugin get the same module; alone an adapter
+    has one of its own.
+
+    Attributes:
+        common_option: The constructor's option by which the module comes. ``'clock'``: it is the
+            :class:`~mtpeft.adapters.ClockNet` of the backbone, one for all plugins.
+        own_name: What a module of its own is called in a state dict.
+
+    Example:
+        >>> import torch
+        >>> from mtpeft.adapters import Adapter
+        >>> class Gain(CommonModule):
+        ...     def __init__(self, tasks=()):
+        ...         super().__init__(tasks)
+        ...         self.gain = nn.Parameter(torch.ones(()))
+        >>> class Scaled(SharesAcrossLayers, Adapter):
+        ...     def __init__(self, layer, tasks=(), common=None, site=None):
+        ...         super().__init__(layer, tasks)
+        ...         self.join(layer, common, site, {})
+        ...     @classmethod
+        ...     def make_common(cls, cfg, tasks):
+        ...         return Gain(tasks)
+        >>> list(Scaled(nn.Linear(4, 4)).state_dict())
+        ['own_common.gain']
+    """
+
+    common_option = 'common'
+    own_name = 'own_common'
+
+    @classmethod
+    def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> CommonModule:
+        """The module that all adapters of one plugin share.
+
+        Args:
+            cfg: The plugin's options for the adapter, without ``type``.
+            tasks: Names of the lanes.
+        """
+        raise NotImplementedError
+
+    def join(
+        self, layer: nn.Module, common: CommonModule | None, site: Site | None, cfg: Mapping
+    ) -> None:
+        """Take a place at ``common``, or, alone, at a module of its own made of ``cfg``.
+
+        Args:
+            layer: The adapted layer.
+            common: The module; ``None``: one of its own.
+            site: Where the layer is in the network, if it is in one.
+            cfg: Options of the adapter that :meth:`make_common` reads.
+        """
+        if common is None:
+            # alone: the module is this adapter's, in its state dict and among its components
+            common = self.make_common(cfg, self.tasks)
+            setattr(self, self.own_name, common)
+        self._common = [common]  # in a list: the module of a backbone is not this one's
+        self.site = common.add_site(layer, *(site or Site()))
+        self.name_own_common()
+
+    def name_own_common(self) -> None:
+        """Name the parameters of a module of its own, again where :meth:`join` was not the last."""
+        name = self.own_name
+        if hasattr(self, name):
+            parts = getattr(self, name).parameter_components().items()
+            own = {part: [f'{name}.{one}' for one in names] for part, names in parts}
+            self.base_parameters = {**self.base_parameters, **own}
+
+    @property
+    def common(self) -> CommonModule:
+        """What the adapters of this one's plugin share."""
+        return self._common[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.bottleneck import BottleneckAdapter
-from mtpeft.adapters.common import CommonModule
+from mtpeft.adapters.common import CommonModule, SharesAcrossLayers, Site
 from mtpeft.registry import ADAPTERS
 
 
@@ -54,7 +54,7 @@ def kronecker_sum(a: Tensor, s: Tensor, t: Tensor) -> Tensor:
 
 
 @ADAPTERS.register_module()
-class Compacter(BottleneckAdapter):
+class Compacter(SharesAcrossLayers, BottleneckAdapter):
     r"""A bottleneck adapter whose weights are sums of Kronecker products (arXiv 2106.04647).
 
     .. math:: y = h + s\,\big(W_\uparrow\, a(W_\downarrow h + b_\downarrow) + b_\uparrow\big),
@@ -77,7 +77,7 @@ class Compacter(BottleneckAdapter):
         width: m, a multiple of n. Default: outputs / ``reduction``, rounded to one.
         common: The rule that layers share. ``None``: one of its own. The backbone gives all layers
             of a plugin the same.
-        site: Number of the layer there.
+        site: Where the layer is in the network.
         **kwargs: ``reduction``, ``activation``, ``bias`` and ``scale`` of
             :class:`~mtpeft.adapters.bottleneck.BottleneckAdapter`.
 
@@ -103,7 +103,7 @@ class Compacter(BottleneckAdapter):
         rank: int = 1,
         width: int | None = None,
         common: PHMRule | None = None,
-        site: int | None = None,
+        site: Site | None = None,
         **kwargs: Any,
     ) -> None:
         self.n = _positive('n', n)

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mtpeft.adapters.common import Site
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
 
@@ -31,7 +32,7 @@ class HyperFormer(GeneratedAdapter):
             (the paper's HyperFormer++). ``'layer'``: one for each layer, on the embedding of the
             task alone (its HyperFormer).
         common: The hypernetwork; ``None``: one of its own.
-        site: Number of this layer there.
+        site: Where the layer is in the network.
         **kwargs: Options of :class:`~mtpeft.adapters.bottleneck.BottleneckAdapter`.
 
     Raises:
@@ -52,7 +53,7 @@ class HyperFormer(GeneratedAdapter):
         hidden: int = 128,
         generators: str = 'width',
         common: HyperNetwork | None = None,
-        site: int | None = None,
+        site: Site | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(layer, tasks, **kwargs)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.bottleneck import BottleneckAdapter
-from mtpeft.adapters.common import CommonModule
+from mtpeft.adapters.common import CommonModule, SharesAcrossLayers
 from mtpeft.utils.suggest import hint
 
 #: one generator for each width of a layer, or for each layer
@@ -166,10 +166,11 @@ class HyperNetwork(CommonModule):
         }
 
 
-class GeneratedAdapter(BottleneckAdapter):
+class GeneratedAdapter(SharesAcrossLayers, BottleneckAdapter):
     """A bottleneck adapter without parameters: a hypernetwork makes its weights.
 
-    A method calls :meth:`~mtpeft.adapters.base.Adapter.join` and defines :meth:`generated`.
+    A method calls :meth:`~mtpeft.adapters.common.SharesAcrossLayers.join` and defines
+    :meth:`generated`.
     """
 
     common: HyperNetwork

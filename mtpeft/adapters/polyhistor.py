@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtpeft.adapters.common import Site
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
 
@@ -72,7 +73,7 @@ class Polyhistor(GeneratedAdapter):
             for each width, told apart by embeddings of layer and position. Not with ``lite``,
             which has one set for all.
         common: The hypernetwork; ``None``: one of its own.
-        site: Number of this layer there.
+        site: Where the layer is in the network.
         **kwargs: ``width``, ``reduction``, ``activation`` and ``scale`` of
             :class:`~mtpeft.adapters.bottleneck.BottleneckAdapter`.
 
@@ -96,7 +97,7 @@ class Polyhistor(GeneratedAdapter):
         hidden: int = 128,
         generators: str = 'layer',
         common: HyperNetwork | None = None,
-        site: int | None = None,
+        site: Site | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(layer, tasks, bias=False, **kwargs)

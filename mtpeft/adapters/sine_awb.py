@@ -1,7 +1,7 @@
 """Sine-AWB: one shared base, switched by a task's frequency (Free Sinewich, arXiv 2603.21111)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Coupling, NotMergeableError, Unstacked, matrix_shape
 from mtpeft.adapters.clock_net import ClockNet
+from mtpeft.adapters.common import SharesAcrossLayers, Site
 from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lanes.on_map import OnMap
 from mtpeft.adapters.layers import autocast
@@ -25,7 +26,7 @@ _MEGABYTE = 2**20
 
 
 @ADAPTERS.register_module()
-class SineAWB(OnMap, FormedOnce, LoRA):
+class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
     r"""Task lanes over one base whose sine is taken at the task's frequency.
 
     .. math:: M = B\,\mathrm{diag}(W)\,A, \qquad
@@ -63,6 +64,7 @@ class SineAWB(OnMap, FormedOnce, LoRA):
         gain: g. Default: 1 / sqrt(inputs of one output), as in Sine-LoRA.
         clock: Where the frequencies come from. ``None``: a ClockNet of its own. The backbone gives
             all its adapters the same.
+        site: Where the layer is in the network.
         limit: Megabytes that the weights of all lanes may take.
 
     Raises:
@@ -77,6 +79,8 @@ class SineAWB(OnMap, FormedOnce, LoRA):
 
     beside_modules = True
     without_map = 'kernel_size=None'
+    common_option = 'clock'
+    own_name = 'clock_net'
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class SineAWB(OnMap, FormedOnce, LoRA):
         lowpass: bool = True,
         gain: float | None = None,
         clock: ClockNet | None = None,
+        site: Site | None = None,
         limit: float = 512,
     ) -> None:
         if base not in _BASES:
@@ -115,7 +120,8 @@ class SineAWB(OnMap, FormedOnce, LoRA):
         self.gain = fan_in**-0.5 if gain is None else gain
         if tasks:
             self._check_size(limit)
-            self._set_clock(clock)
+            self.join(layer, clock, site, {})
+            self.clock.check(self.tasks)
 
     def _make_shared(self, layer: nn.Module) -> None:
         if not self.beside:
@@ -207,20 +213,14 @@ class SineAWB(OnMap, FormedOnce, LoRA):
     def _grows(self) -> bool:
         return math.prod(self.kernel) > 1 and not self._own_kernel
 
-    def _set_clock(self, clock: ClockNet | None) -> None:
-        if clock is None:
-            self.clock_net = clock = ClockNet(self.tasks)
-            names = [f'clock_net.{name}' for name, _ in clock.named_parameters()]
-            self.base_parameters = {**self.base_parameters, 'clock_net': names}
-        clock.check(self.tasks)
-        # in a list: the ClockNet of a backbone is not this adapter's, nor are its keys
-        self._clock = [clock]
-        self.site = clock.add_site()
+    @classmethod
+    def make_common(cls, cfg: Mapping, tasks: Sequence[str]) -> ClockNet:
+        return ClockNet(tasks)
 
     @property
     def clock(self) -> ClockNet:
         """Where the frequencies come from."""
-        return self._clock[0]
+        return self.common
 
     # -- weights -------------------------------------------------------------------------------
 

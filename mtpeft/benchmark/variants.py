@@ -4,8 +4,15 @@ import copy
 import inspect
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from torch import nn
+
+from mtpeft.adapters.plugins import plugin_items
+
+
+def plugins_of(cfg: Config) -> list[ConfigDict]:
+    """The plugins of a config that are on, whether it has a list of them or names."""
+    return list(plugin_items(cfg.model.backbone.get('plugins', ())).values())
 
 
 def without_dropout(cfg: Config) -> Config:
@@ -14,7 +21,7 @@ def without_dropout(cfg: Config) -> Config:
     network = cfg.model.backbone.get('backbone', {})
     if 'drop_path_rate' in network:
         network.drop_path_rate = 0.0
-    for plugin in cfg.model.backbone.get('plugins', ()):
+    for plugin in plugins_of(cfg):
         if plugin.cfg.type == 'MTLoRA' or 'dropout' in plugin.cfg:
             plugin.cfg.dropout = 0.0
     return cfg
@@ -23,8 +30,9 @@ def without_dropout(cfg: Config) -> Config:
 def with_rank(cfg: Config, rank: int) -> Config:
     """A copy in which every adapter with a ``rank`` has this one; task ranks at most this one."""
     cfg = copy.deepcopy(cfg)  # Config.copy keeps what lies deeper
-    plugins = [p for p in cfg.model.backbone.get('plugins', ()) if 'rank' in p.cfg]
-    for plugin in plugins:
+    for plugin in plugins_of(cfg):
+        if 'rank' not in plugin.cfg:
+            continue
         plugin.cfg.rank = rank
         if plugin.cfg.get('task_rank') is not None:
             plugin.cfg.task_rank = min(plugin.cfg.task_rank, rank)
@@ -42,7 +50,7 @@ def with_size(cfg: Config, size: tuple[int, int]) -> Config:
 
 def has_rank(cfg: Config) -> bool:
     """Does an adapter of the config have the option ``rank``?"""
-    return any('rank' in plugin.cfg for plugin in cfg.model.backbone.get('plugins', ()))
+    return any('rank' in plugin.cfg for plugin in plugins_of(cfg))
 
 
 def with_copies(cfg: Config, count: int, task: str = 'normals') -> Config:

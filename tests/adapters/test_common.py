@@ -7,7 +7,7 @@ import torch
 from helpers.backbones import TASKS, TINY
 from torch import nn
 
-from mtpeft.adapters import Adapter, CommonModule, adapt_layer
+from mtpeft.adapters import Adapter, CommonModule, SharesAcrossLayers, adapt_layer
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.registry import ADAPTERS
 
@@ -25,7 +25,7 @@ class Scale(CommonModule):
         return super().add_site(layer, name, block)
 
 
-class Scaled(Adapter):
+class Scaled(SharesAcrossLayers, Adapter):
     """y = (W0 x + b) factor, with one factor for all layers."""
 
     @classmethod
@@ -122,3 +122,27 @@ def test_loading_changes_all_layers():
     other.load_state_dict(model.state_dict())
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(other(x)['depth'], model(x)['depth'])
+
+
+def test_the_clock_is_one_module_for_all_plugins():
+    awb = dict(type='SineAWB', rank=2, kernel_size=None)
+    plugins = [dict(cfg=awb, targets=[t], lanes='task') for t in ('fc1', 'fc2')]
+    plugins.append(dict(cfg=dict(type='Scaled'), targets=['qkv']))
+    model = AdapterBackbone(TINY['timm Swin'], plugins=plugins, tasks=TASKS)
+    assert isinstance(model.clock, CommonModule) and list(model.commons) == ['2']
+    sites = {n: la.adapter for n, la in model.adapter_layers().items() if la.adapter.tasks}
+    assert [site.name for site in model.clock.sites] == list(sites)
+    for name, adapter in sites.items():
+        assert adapter.common is adapter.clock is model.clock
+        assert model.clock.sites[adapter.site] == (name, name.rpartition('.mlp')[0])
+    keys = [key for key in model.state_dict() if '.heads.' in key]
+    assert keys and all(key.startswith('clock.heads.0.') for key in keys)
+
+
+def test_one_given_in_the_options_is_taken():
+    common = Scale((), 9)
+    plugins = [dict(cfg=dict(type='Scaled', common=common), targets=['qkv'])]
+    model = AdapterBackbone(TINY['timm Swin'], plugins=plugins, tasks=TASKS)
+    assert not model.commons
+    assert all(la.adapter.common is common for la in model.adapter_layers().values())
+    assert len(common.sites) == len(model.adapted)

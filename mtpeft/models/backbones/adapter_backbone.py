@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mtpeft.adapters import Adapter, AdapterLayer
 from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lanes.current import new_pass, within
-from mtpeft.adapters.plugins import parse_plugins
+from mtpeft.adapters.plugins import Plugins, parse_plugins
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import GenericFamily, family_of
 from mtpeft.models.backbones.injection import (
@@ -62,7 +62,8 @@ class AdapterBackbone(Merging, BaseModule):
             :func:`~mtpeft.models.backbones.pretrained.load_pretrained` for ``pretrained``;
             weights are loaded in :meth:`init_weights`, building needs no network.
         plugins: Adapters by pattern, each ``dict(cfg=dict(type='LoRA', rank=16),
-            targets=['qkv', 'fc1'], lanes='shared'|'task', exclude=[...])``.
+            targets=['qkv', 'fc1'], lanes='shared'|'task', exclude=[...])``, in a list or in a
+            dict of names (:func:`~mtpeft.adapters.plugins.parse_plugins`).
         tasks: Names of the tasks. With them the output is ``{task: levels}``; without, a plain
             tuple of levels, as any mmseg decode head expects.
         tap: Where a level is taken: ``'post_merge'`` (after the stage's patch merging; the
@@ -118,7 +119,7 @@ class AdapterBackbone(Merging, BaseModule):
     def __init__(
         self,
         backbone: Mapping,
-        plugins: Sequence[Mapping] = (),
+        plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
         tap: str | None = None,
         train_also: Sequence[str] = (),

@@ -1,91 +1,121 @@
 """Adapters of a backbone: where they go, and what they share."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
-from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, inject
-from mtpeft.adapters.common import with_common
-from mtpeft.models.backbones.clocks import with_clock
-from mtpeft.models.backbones.families import FAMILIES, GenericFamily
-from mtpeft.models.backbones.streams.network import lane_places
-from mtpeft.registry import ADAPTERS
-
-if TYPE_CHECKING:
-    from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
-
-
-def make_commons(plugins: Sequence[Mapping], tasks: Sequence[str]) -> nn.ModuleDict:
-    """What the adapters of each plugin share across layers, by the plugin's place in the list."""
-    commons = nn.ModuleDict()
-    for index, plugin in enumerate(plugins):
-        cfg = dict(plugin.get('cfg', {}))
-        kind = cfg.pop('type', None)
-        kind = ADAPTERS.get(kind) if isinstance(kind, str) else kind
-        make = getattr(kind, 'make_common', None)
-        if make is None or cfg.get('common') is not None:
-            continue
-        common = make(cfg, tuple(tasks) if plugin.get('lanes') == 'task' else ())
-        if common is not None:
-            commons[str(index)] = common
-    return commons
+from mtpeft.adapters import (
+    AdapterLayer,
+    AdapterLinear,
+    AdapterModule,
+    ClockNet,
+    CommonModule,
+    inject,
+)
+from mtpeft.adapters.lanes.on_map import needs_map
+from mtpeft.adapters.plugins import Plugin
+from mtpeft.models.backbones.clocks import CLOCK
+from mtpeft.models.backbones.families import FAMILIES, Family, GenericFamily
+from mtpeft.models.backbones.families.base import ends_with
 
 
-def inject_adapters(backbone: 'AdapterBackbone', plugins: Sequence[Mapping]) -> list[str]:
-    """Swap adapters into the network of ``backbone``; the names of the adapted layers.
+def make_commons(plugins: Sequence[Plugin], tasks: Sequence[str]) -> nn.ModuleDict:
+    """What the adapters of each plugin share across layers, by the plugin's place.
+
+    The clock is not among them: it is one for all plugins.
+    """
+    own = [plugin for plugin in plugins if plugin.shared_option not in (None, CLOCK)]
+    return nn.ModuleDict({str(plugin.place): plugin.make_common(tasks) for plugin in own})
+
+
+def shared_modules(
+    plugins: Sequence[Plugin], commons: nn.ModuleDict, clock: ClockNet | None
+) -> dict[int, CommonModule]:
+    """What the adapters of each plugin get as the module that layers share, by its place."""
+    of_place = {int(place): common for place, common in commons.items()}
+    ticking = [p.place for p in plugins if p.shared_option == CLOCK] if clock is not None else []
+    return {**of_place, **dict.fromkeys(ticking, clock)}
+
+
+def inject_adapters(
+    network: nn.Module,
+    family: Family,
+    plugins: Sequence[Plugin],
+    tasks: Sequence[str],
+    lane_places: Sequence[str],
+    *,
+    shared: Mapping[int, CommonModule],
+    freeze: bool = True,
+    lanes_alone: bool = False,
+    maps_everywhere: bool = False,
+) -> list[str]:
+    """Swap adapters into ``network``; the names of the adapted layers.
+
+    Args:
+        network: The network.
+        family: What is known of it.
+        plugins: What goes where.
+        tasks: Names of the lanes.
+        lane_places: Dotted names of what can have lanes.
+        shared: Modules that layers share, see :func:`shared_modules`.
+        freeze: The adapted weights are not trained.
+        lanes_alone: No shared stream passes a layer that has lanes.
+        maps_everywhere: Lanes get their map wherever they are.
 
     Raises:
-        ValueError: a plugin asks for lanes where the backbone has none, or see
+        ValueError: a plugin asks for lanes where the network has none, or see
             :func:`~mtpeft.adapters.inject.inject`.
     """
-    network, family, clock = backbone.network, backbone.family, backbone.clock
     generic = isinstance(family, GenericFamily)
-    if generic and any(p.get('lanes') == 'task' for p in plugins):
-        raise ValueError(
-            f"lanes='task' needs to know the blocks of a backbone, and "
-            f'{type(network).__name__} has no family table; it can have shared adapters '
-            f'(lanes="shared"). Families with lanes: {", ".join(f.name for f in FAMILIES)}.'
-        )
+    if generic:
+        _refuse_lanes(network, plugins)
     blocks = [name for stage in family.stages for name in stage.blocks]
-    commons = [backbone.commons[key] if (key := str(i)) in backbone.commons else None
-               for i in range(len(plugins))]  # fmt: skip
     adapted = inject(
         network,
-        [with_common(with_clock(p, clock), c) for p, c in zip(plugins, commons, strict=True)],
+        plugins,
         roles={**family.roles, **_block_role(blocks)},
-        tasks=backbone.tasks,
-        lane_blocks=lane_places(family, backbone.streams),
+        tasks=tasks,
+        lane_blocks=lane_places,
         prefixes=None if generic else [*blocks, *(s.merge for s in family.stages if s.merge)],
         blocks=blocks,
+        shared=shared,
     )
     for name in adapted:
         layer = network.get_submodule(name)
         if isinstance(layer, AdapterModule):
             layer.channels_last = family.layout == 'NHWC'
         else:
-            layer.weight.requires_grad_(not backbone.freeze)
-        _check_map(backbone, name, layer)
-        if backbone.streams == 'network' and layer.adapter.tasks:
+            layer.weight.requires_grad_(not freeze)
+            if not maps_everywhere:
+                _check_map(network, family, name, layer)
+        if lanes_alone and layer.adapter.tasks:
             _without_shared(name, layer)
-        if getattr(layer.adapter, 'clock', None) is not None:
-            clock.sites[layer.adapter.site] = name
     return adapted
+
+
+def tell_linear_layers(network: nn.Module, family: Family, adapted: Iterable[str]) -> None:
+    """Tell adapted Linear layers of a known family which outputs nobody changes in place."""
+    known = not isinstance(family, GenericFamily)
+    for name in adapted:
+        layer = network.get_submodule(name)
+        if isinstance(layer, AdapterLinear):
+            layer.output_stays = known and not ends_with(name, family.modified_in_place)
+
+
+def _refuse_lanes(network: nn.Module, plugins: Sequence[Plugin]) -> None:
+    asking = next((plugin for plugin in plugins if plugin.lanes == 'task'), None)
+    if asking is not None:
+        raise ValueError(
+            f"{asking.key}: lanes='task' needs to know the blocks of a backbone, and "
+            f'{type(network).__name__} has no family table; it can have shared adapters '
+            f'(lanes="shared"). Families with lanes: {", ".join(f.name for f in FAMILIES)}.'
+        )
 
 
 def _block_role(blocks: Sequence[str]) -> dict[str, str]:
     """The role of whole blocks, for adapters that stand beside a module."""
     return {'block': '|'.join(map(re.escape, blocks))} if blocks else {}
-
-
-def unread_in_commons(
-    backbone: 'AdapterBackbone', unread: Sequence[Adapter]
-) -> list[nn.Parameter]:  # fmt: skip
-    """What only the shared stream reads in a module all of whose adapters are ``unread`` there."""
-    read = [la.adapter for la in backbone.adapter_layers().values() if la.adapter not in unread]
-    kept = [adapter.common for adapter in read if hasattr(adapter, '_common')]
-    return [p for c in backbone.commons.values() if c not in kept for p in c.shared_only()]
 
 
 def _without_shared(name: str, layer: AdapterLayer) -> None:
@@ -95,23 +125,16 @@ def _without_shared(name: str, layer: AdapterLayer) -> None:
         raise ValueError(f"Cannot adapt layer '{name}': {error}.") from error
 
 
-def _check_map(backbone: 'AdapterBackbone', name: str, layer: AdapterLayer) -> None:
-    if isinstance(layer, AdapterModule):  # the rows of a whole map pass MLPs and blocks
+def _check_map(network: nn.Module, family: Family, name: str, layer: AdapterLayer) -> None:
+    """Raise ValueError where lanes need a map and their layer sees none."""
+    ending = family.on_map
+    if not needs_map(layer.adapter) or ends_with(name, ending):
         return
-    ending = backbone.family.on_map
-    if backbone.gives_maps or not layer.adapter.needs_map or ends_with(name, ending):
-        return
-    names = [n for n, _ in backbone.network.named_modules() if ends_with(n, ending)]
-    roles = backbone.family.roles.items()
-    on_map = [role for role, end in roles if any(ends_with(n, end) for n in names)]
+    names = [n for n, _ in network.named_modules() if ends_with(n, ending)]
+    on_map = [role for role, end in family.roles.items() if any(ends_with(n, end) for n in names)]
     raise ValueError(
         f"Cannot adapt layer '{name}' with {type(layer.adapter).__name__}: a kernel needs the "
         f'map, and this layer sees tokens of windows or none. Layers of '
-        f'{type(backbone.network).__name__} that see one: {", ".join(on_map) or "none"}; '
+        f'{type(network).__name__} that see one: {", ".join(on_map) or "none"}; '
         f'{layer.adapter.without_map} serves all.'
     )
-
-
-def ends_with(name: str, ending: str | None) -> bool:
-    """Is ``ending`` (a regular expression) the end of a dotted name?"""
-    return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from mtpeft.adapters import NotMergeableError
+from mtpeft.adapters.plugins import Plugins
 from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
 from mtpeft.models.backbones.families import FAMILIES
 from mtpeft.models.backbones.gated_lanes import GatedLanes
@@ -88,7 +89,7 @@ class TADFormerBackbone(AdapterBackbone):
     def __init__(
         self,
         backbone: Mapping,
-        plugins: Sequence[Mapping] = (),
+        plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
         prompts_per_task: int = 1,
         prompt_gate: bool = True,

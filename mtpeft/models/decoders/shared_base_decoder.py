@@ -86,7 +86,7 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
             self.clock_net = clock = build_module(own)
         clock.check(self.tasks)
         self._clock = [clock]  # in a list: a backbone's clock is no module of the decoder
-        self.site = clock.add_site('decoder')
+        self.site = clock.add_site(self, 'decoder')
         bound = total**-0.5
         self.base = nn.Parameter(torch.empty(channels, total, 1, 1).uniform_(-bound, bound))
         if lowpass == 'learnt':
