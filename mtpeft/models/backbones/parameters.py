@@ -31,7 +31,7 @@ def set_trainable(
         ValueError: a pattern hits nothing.
     """
     network.requires_grad_(False)
-    unread = _unread(family, tap)
+    unread = unread_prefixes(family, tap)
     read = {n: p for n, p in network.named_parameters() if not n.startswith(unread)}
     for parameter in read.values():
         parameter.requires_grad_(not freeze)
@@ -48,7 +48,7 @@ def set_trainable(
             read[name].requires_grad_(True)
 
 
-def _unread(family: Family, tap: str) -> tuple[str, ...]:
+def unread_prefixes(family: Family, tap: str) -> tuple[str, ...]:
     """Prefixes of modules that no level passes; norms of un-merged outputs where merged."""
     norms = [f'{stage.out_norm}.' for stage in family.stages if stage.out_norm]
     return (*family.unread, *(norms if tap == 'post_merge' else ()))

@@ -26,8 +26,12 @@ def flat(levels):
 def meeting(model, count):
     """Let ``count`` passes meet ahead of every adapted layer, so that each runs amid the others."""
     barrier = threading.Barrier(count)
+
+    def wait(*_):
+        barrier.wait(timeout=60)
+
     for layer in model.adapter_layers().values():
-        layer.register_forward_pre_hook(lambda *_: barrier.wait(timeout=60))
+        layer.register_forward_pre_hook(wait)
     return barrier
 
 

@@ -5,7 +5,7 @@ from mtpeft.models.backbones.streams.network import NetworkStreams
 from mtpeft.models.backbones.streams.stage import StageStreams
 from mtpeft.utils.suggest import hint
 
-STREAMS: dict[str, type[Streams]] = dict(stage=StageStreams, network=NetworkStreams)
+STREAMS: dict[str, type[Streams]] = {kind.option: kind for kind in (StageStreams, NetworkStreams)}
 
 
 def streams_class(name: str) -> type[Streams]:

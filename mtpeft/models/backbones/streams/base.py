@@ -32,6 +32,8 @@ class Streams:
         lanes: Blocks (and mergings) with task parameters, by name.
     """
 
+    #: its name in the option ``streams``
+    option = ''
     #: valid strategies, the default first
     strategies: tuple[str, ...] = ()
     #: every layer is passed by a shared stream
@@ -66,7 +68,7 @@ class Streams:
             return cls.strategies[0]
         if name not in cls.strategies:
             raise ValueError(
-                f"lane_strategy='{name}' is unknown with {cls.__name__}. "
+                f"lane_strategy='{name}' is unknown with streams='{cls.option}'. "
                 + hint(name, cls.strategies)
             )
         return name

@@ -22,6 +22,7 @@ class NetworkStreams(Streams):
         ValueError: no adapter differs between tasks, or tokens go through the network.
     """
 
+    option = 'network'
     strategies = TASK_STRATEGIES
     shares = False
 

@@ -29,6 +29,7 @@ class StageStreams(Streams):
     (:mod:`mtpeft.adapters.lanes.block`). Only the shared stream enters the next stage.
     """
 
+    option = 'stage'
     strategies = LANE_STRATEGIES
 
     @staticmethod

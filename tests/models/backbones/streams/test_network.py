@@ -81,7 +81,7 @@ def test_fold_equals_loop_in_value_and_gradient(family, method):
     stir(model, 0.05)
     for strategy in ('loop', 'fold'):
         model.zero_grad()
-        model.lanes = model._make_lanes(strategy)
+        model.streams.lanes = model.streams.make_lanes(strategy)
         levels = model(picture())
         backward(levels)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
