@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mtpeft.adapters import Adapter, CommonModule
+from mtpeft.adapters import Adapter, CommonModule, SharesAcrossLayers
 from mtpeft.adapters.base import NotMergeableError
 from mtpeft.registry import ADAPTERS
 
@@ -38,7 +38,7 @@ class FrozenMatrices(CommonModule):
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
 
 
-class VeRA(Adapter):
+class VeRA(SharesAcrossLayers, Adapter):
     """``y = W0 x + b + diag(gain) B diag(mix) A x``; lanes have a gain and a mix each."""
 
     @classmethod
