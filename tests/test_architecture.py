@@ -38,7 +38,7 @@ MAY_IMPORT = {
         'registry', 'utils',
     ),
     'benchmark': (
-        'optim', 'models', 'ops', 'structures', 'tasks', 'registry', 'utils',
+        'optim', 'models', 'adapters', 'ops', 'structures', 'tasks', 'registry', 'utils',
     ),
     'converters': ('utils',),
     'apis': (

@@ -290,12 +290,20 @@ class AdapterBackbone(Merging, BaseModule):
         return components_of(self)
 
     def frozen_state_keys(self) -> set[str]:
-        """Keys of this module's state dict that training leaves as they were loaded."""
+        """Keys of this module's state dict that are of the base: of the network, and not trained.
+
+        What lies beside the network is no base, whether it is trained or not: frozen matrices of
+        an adapter, or of what layers share, are saved with what was trained.
+        """
         if not self.freeze or self.merged:
             return set()  # merged weights hold what was trained
         trained = {n for n, p in self.named_parameters() if p.requires_grad}
-        keys = set(self.state_dict())
-        return {k for k in keys if '.adapter.' not in k and k not in trained}
+        beside = tuple(f'network.{name}.adapter.' for name in self.adapted)
+        return {
+            key
+            for key in self.state_dict()
+            if key.startswith('network.') and not key.startswith(beside) and key not in trained
+        }
 
     def base_identity(self) -> dict[str, str]:
         """What the adapters were trained on: network, source of its weights, their hash."""
