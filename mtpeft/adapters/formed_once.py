@@ -1,11 +1,14 @@
 """Weights that are formed of parameters and kept while nothing is trained."""
 
 import operator
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mtpeft.adapters.lanes.current import within
 
 
 class FormedOnce(nn.Module):
@@ -52,3 +55,17 @@ class FormedOnce(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
         self._formed = None
         return super()._apply(*args, **kwargs)
+
+
+@contextmanager
+def prepared(adapted: Iterable[tuple[nn.Module, nn.Module]]) -> Iterator[None]:
+    """A context for a compiled graph: what adapters keep of their layers' weights is up to date.
+
+    Args:
+        adapted: Layers, each with its adapter.
+    """
+    for layer, adapter in adapted:
+        if isinstance(adapter, FormedOnce):
+            adapter.prepare(layer)
+    with within(prepared=True):
+        yield

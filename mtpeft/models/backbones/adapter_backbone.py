@@ -1,23 +1,21 @@
 """A frozen backbone of any family with adapters and task lanes."""
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtpeft.adapters import Adapter, AdapterLayer
-from mtpeft.adapters.formed_once import FormedOnce
-from mtpeft.adapters.lanes.current import new_pass, within
+from mtpeft.adapters.formed_once import prepared
+from mtpeft.adapters.lanes.current import new_pass
 from mtpeft.adapters.plugins import Plugins, parse_plugins
 from mtpeft.models.backbones.clocks import make_clock
 from mtpeft.models.backbones.families import GenericFamily, family_of
+from mtpeft.models.backbones.frozen_base import FrozenBase
 from mtpeft.models.backbones.injection import (
     inject_adapters,
     make_commons,
@@ -47,7 +45,7 @@ _TAPS = ('post_merge', 'pre_merge')
 
 
 @MODELS.register_module()
-class AdapterBackbone(Merging, BaseModule):
+class AdapterBackbone(FrozenBase, Merging, BaseModule):
     """A frozen backbone, adapters swapped in by pattern, and one stream a task.
 
     With ``streams='stage'``, blocks before the last of each stage serve all tasks at once. The last
@@ -171,8 +169,7 @@ class AdapterBackbone(Merging, BaseModule):
         self.strides = tuple(s.stride * (2 if post and s.merge else 1) for s in stages)
         self.size_divisor = self.family.size_divisor
         if self.adapted:
-            lanes = self.tasks if self.lanes else ()
-            table = adapter_table(self.adapter_layers(), self.commons, lanes)
+            table = adapter_table(self.adapter_layers(), self.commons, self.lanes and self.tasks)
             print_log(table, logger='current')
 
     # -- construction --------------------------------------------------------------------------
@@ -184,15 +181,8 @@ class AdapterBackbone(Merging, BaseModule):
         return make_token_stream(self.network, self.family, self.clock, prompts)
 
     def _make_streams(self, kind: type[Streams], strategy: str, with_cp: bool) -> Streams:
-        return kind(
-            self.network,
-            self.family,
-            self.tasks,
-            self.tap,
-            strategy,
-            tokens=self.token_stream,
-            with_cp=with_cp,
-        )
+        options = dict(tokens=self.token_stream, with_cp=with_cp)
+        return kind(self.network, self.family, self.tasks, self.tap, strategy, **options)
 
     @property
     def lanes(self) -> dict[str, Any]:
@@ -234,7 +224,7 @@ class AdapterBackbone(Merging, BaseModule):
             if isinstance(self.family, GenericFamily):
                 levels = self.family.features(self.network, x)
                 return dict.fromkeys(wanted, levels) if self.tasks else levels
-            x = self.family.stem(self.network, _pad(x, self.family.patch_size))
+            x = self.family.stem(self.network, self.family.padded(x))
             return self.streams.levels(x, wanted, unreduced)
 
     def train(self, mode: bool = True) -> 'AdapterBackbone':
@@ -255,13 +245,8 @@ class AdapterBackbone(Merging, BaseModule):
         super().compile(*args, **kwargs)
         wrap_compiled(self, self._prepared)
 
-    @contextmanager
-    def _prepared(self) -> Iterator[None]:
-        for layer in self.adapter_layers().values():
-            if isinstance(layer.adapter, FormedOnce):
-                layer.adapter.prepare(layer)
-        with within(prepared=True):
-            yield
+    def _prepared(self) -> AbstractContextManager:
+        return prepared((la, la.adapter) for la in self.adapter_layers().values())
 
     # -- what others ask -----------------------------------------------------------------------
 
@@ -289,35 +274,6 @@ class AdapterBackbone(Merging, BaseModule):
         """Component -> names of this module's parameters in it."""
         return components_of(self)
 
-    def frozen_state_keys(self) -> set[str]:
-        """Keys of this module's state dict that are of the base: of the network, and not trained.
-
-        What lies beside the network is no base, whether it is trained or not: frozen matrices of
-        an adapter, or of what layers share, are saved with what was trained.
-        """
-        if not self.freeze or self.merged:
-            return set()  # merged weights hold what was trained
-        trained = {n for n, p in self.named_parameters() if p.requires_grad}
-        beside = tuple(f'network.{name}.adapter.' for name in self.adapted)
-        return {
-            key
-            for key in self.state_dict()
-            if key.startswith('network.') and not key.startswith(beside) and key not in trained
-        }
-
-    def base_identity(self) -> dict[str, str]:
-        """What the adapters were trained on: network, source of its weights, their hash."""
-        frozen = self.frozen_state_keys()
-        digest = hashlib.sha256()
-        for key, value in sorted(self.state_dict().items()):
-            if key in frozen:
-                digest.update(key.encode())
-                # as bytes, since numpy has no bfloat16
-                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return dict(
-            type=str(self.base_cfg['type']), weights=self.weights, sha256=digest.hexdigest()
-        )
-
     def merged_state_dict(self, task: str | None = None) -> dict[str, Tensor]:
         """Weights of the plain network with every adapter merged in.
 
@@ -333,61 +289,12 @@ class AdapterBackbone(Merging, BaseModule):
         self.refuse_if_merged('merged_state_dict() merges by itself')
         return merged_state_dict(self.network, self.adapter_layers(), self.streams, task)
 
-    def merge_adapters(self, reversible: bool = True, log: bool = True) -> MergeReport:
-        """Merge the adapters into the weights, for inference; the outputs stay the same.
+    def _merge(self, swaps: Swaps, report: MergeReport, reversible: bool) -> None:
+        layers = self.adapter_layers()
+        merge_network(self.network, layers, self.streams, swaps, report, self.forward)
 
-        * A layer that only the shared stream passes becomes the plain layer with the merged weight.
-        * Lanes that are changes of the weight become one weight for each task.
-        * Of lanes that read the shared stream (``frozen_input='shared'``), the shared path is
-          merged where that takes fewer operations; the lanes stay.
-        * What is no change of a weight is left as it is.
-        * A BatchNorm is folded into the convolution before it where nothing else reads that; one
-          inside a block that runs once for the shared stream and again for the lanes is kept.
+    def _root(self) -> nn.Module:
+        return self.network
 
-        The backbone is put in eval mode and cannot be trained until :meth:`unmerge_adapters`. Its
-        state dict is the merged one.
-
-        Args:
-            reversible: ``False``: let go of the adapters, which saves their memory.
-            log: Log the table of what was merged.
-
-        Returns:
-            What was merged, and what was left and why.
-
-        Raises:
-            RuntimeError: it is merged already.
-        """
-        self.refuse_if_merged('It cannot be merged again')
-        self.eval()
-        self._swaps = Swaps()
-        try:
-            report = merge_network(
-                self.network, self.adapter_layers(), self.streams, self._swaps, self.forward
-            )
-        except BaseException:
-            self.unmerge_adapters()
-            raise
-        if not reversible:
-            self._swaps.give_up()
-        if log:
-            print_log(str(report), logger='current')
-        return report
-
-    def unmerge_adapters(self) -> None:
-        """Put the very modules back that :meth:`merge_adapters` set aside.
-
-        Raises:
-            RuntimeError: they were let go of.
-        """
-        if self._swaps is None:
-            return
-        self._swaps.undo(self.network)
-        self._swaps = None
+    def _after_unmerging(self) -> None:
         self.streams.find_layers()
-
-
-def _pad(x: Tensor, divisor: int) -> Tensor:
-    """Zeros at the right and the bottom up to a multiple of ``divisor``."""
-    height, width = x.shape[-2:]
-    bottom, right = -height % divisor, -width % divisor
-    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x

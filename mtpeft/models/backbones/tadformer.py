@@ -1,6 +1,7 @@
 """TADFormer's backbone: prompts in the windows of a Swin, and lanes gated by them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -123,16 +124,7 @@ class TADFormerBackbone(AdapterBackbone):
         return TaskPromptStream(self.network, self.family, self.tasks, self.prompts_per_task)
 
     def _make_streams(self, kind: type[Streams], strategy: str, with_cp: bool) -> GatedStreams:
-        return GatedStreams(
-            self.prompt_gate,
-            self.network,
-            self.family,
-            self.tasks,
-            self.tap,
-            strategy,
-            tokens=self.token_stream,
-            with_cp=with_cp,
-        )
+        return super()._make_streams(partial(GatedStreams, self.prompt_gate), strategy, with_cp)
 
     def unused_parameter_names(self) -> list[str]:
         """Prompt norms of blocks that do not gate: published, counted, and read by nobody."""

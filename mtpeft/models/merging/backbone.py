@@ -24,9 +24,10 @@ def merge_network(
     layers: Mapping[str, AdapterLayer],
     streams: Streams,
     swaps: Swaps,
+    report: MergeReport,
     run: Callable[[Tensor], Any],
-) -> MergeReport:
-    """Merge the adapters of a network, in place; ``swaps`` notes what was set aside.
+) -> None:
+    """Merge the adapters of a network, in place.
 
     See :meth:`~mtpeft.models.backbones.AdapterBackbone.merge_adapters`.
 
@@ -35,9 +36,9 @@ def merge_network(
         layers: Its adapted layers by name.
         streams: What passes it.
         swaps: Notes what was set aside.
+        report: Gets what was done.
         run: The levels of a picture, to find which norm reads which convolution.
     """
-    report = MergeReport()
     idle = {id(adapter) for adapter in streams.idle_adapters()}
     for name, layer in layers.items():
         new, done, reason = merge_layer(
@@ -54,7 +55,6 @@ def merge_network(
     streams.find_layers()
     _fold_norms(network, streams, swaps, report, run)
     _write_over_inputs(network, streams, swaps)
-    return report
 
 
 def _fold_norms(

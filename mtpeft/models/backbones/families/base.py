@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.swin_parts import SwinParts
@@ -148,6 +149,11 @@ class Family:
     def patch_size(self) -> int:
         """Sides of the picture are padded to a multiple of this before the stem."""
         return self.stages[0].stride
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Zeros at the right and the bottom up to a multiple of :attr:`patch_size`."""
+        bottom, right = (-side % self.patch_size for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
 
     @property
     def size_divisor(self) -> int:
