@@ -12,16 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mtpeft.adapters import Adapter, AdapterLayer
 from mtpeft.adapters.formed_once import prepared
 from mtpeft.adapters.lanes.current import new_pass
-from mtpeft.adapters.plugins import Plugins, parse_plugins
-from mtpeft.models.backbones.clocks import make_clock
+from mtpeft.adapters.plugins import Plugins
 from mtpeft.models.backbones.families import GenericFamily, family_of
 from mtpeft.models.backbones.frozen_base import FrozenBase
-from mtpeft.models.backbones.injection import (
-    inject_adapters,
-    make_commons,
-    shared_modules,
-    tell_linear_layers,
-)
+from mtpeft.models.backbones.injection import adapt_network
 from mtpeft.models.backbones.networks import build_network
 from mtpeft.models.backbones.parameters import (
     adapter_table,
@@ -146,21 +140,17 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         self.family = family_of(self.network)
         self._check_family()
         set_trainable(self.network, self.family, tap, train_also, freeze)
-        plugins = parse_plugins(plugins, self.tasks)
-        self.clock = make_clock(clock, plugins, self.tasks, self.family)
-        self.commons = make_commons(plugins, self.tasks)
-        self.adapted = inject_adapters(
+        self.clock, self.commons, self.adapted = adapt_network(
             self.network,
             self.family,
             plugins,
             self.tasks,
             kind.places(self.family),
-            shared=shared_modules(plugins, self.commons, self.clock),
-            freeze=freeze,
+            clock,
+            freeze,
             lanes_alone=not kind.shares,
             maps_everywhere=self.gives_maps,
         )
-        tell_linear_layers(self.network, self.family, self.adapted)
         self.token_stream = self._make_token_stream(prompts)
         self.streams = self._make_streams(kind, strategy, with_cp)
         stages = self.family.stages

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from torch import nn
 
@@ -14,10 +15,57 @@ from mtpeft.adapters import (
     inject,
 )
 from mtpeft.adapters.lanes.on_map import needs_map
-from mtpeft.adapters.plugins import Plugin
-from mtpeft.models.backbones.clocks import CLOCK
+from mtpeft.adapters.plugins import Plugin, Plugins, parse_plugins
+from mtpeft.models.backbones.clocks import CLOCK, make_clock
 from mtpeft.models.backbones.families import FAMILIES, Family, GenericFamily
 from mtpeft.models.backbones.families.base import ends_with
+
+
+class Adapted(NamedTuple):
+    """What an adapted network has besides itself.
+
+    Attributes:
+        clock: The ClockNet of its adapters, ``None`` without.
+        commons: Modules that the adapters of one plugin share, by the plugin's place.
+        names: The adapted layers.
+    """
+
+    clock: ClockNet | None
+    commons: nn.ModuleDict
+    names: list[str]
+
+
+def adapt_network(
+    network: nn.Module,
+    family: Family,
+    plugins: Plugins,
+    tasks: Sequence[str],
+    lane_places: Sequence[str],
+    clock: Mapping | None = None,
+    freeze: bool = True,
+    **options: bool,
+) -> Adapted:
+    """Swap the adapters of ``plugins`` into ``network``, with what they share.
+
+    Args:
+        network: The network.
+        family: What is known of it.
+        plugins: As of :func:`~mtpeft.adapters.plugins.parse_plugins`.
+        tasks: Names of the lanes.
+        lane_places: Dotted names of what can have lanes.
+        clock: Config of the ClockNet; a default one where a plugin needs it.
+        freeze: The adapted weights are not trained.
+        **options: Others of :func:`inject_adapters`.
+    """
+    plugins = parse_plugins(plugins, tasks)
+    clock = make_clock(clock, plugins, tasks, family)
+    commons = make_commons(plugins, tasks)
+    shared = shared_modules(plugins, commons, clock)
+    names = inject_adapters(
+        network, family, plugins, tasks, lane_places, shared=shared, freeze=freeze, **options
+    )
+    tell_linear_layers(network, family, names)
+    return Adapted(clock, commons, names)
 
 
 def make_commons(plugins: Sequence[Plugin], tasks: Sequence[str]) -> nn.ModuleDict:
