@@ -153,10 +153,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         )
         self.token_stream = self._make_token_stream(prompts)
         self.streams = self._make_streams(kind, strategy, with_cp)
-        stages = self.family.stages
-        post = tap == 'post_merge'
-        self.out_channels = tuple(s.merged_channels if post else s.channels for s in stages)
-        self.strides = tuple(s.stride * (2 if post and s.merge else 1) for s in stages)
+        self.out_channels, self.strides = self.family.widths_and_strides(tap == 'post_merge')
         self.size_divisor = self.family.size_divisor
         if self.adapted:
             table = adapter_table(self.adapter_layers(), self.commons, self.lanes and self.tasks)

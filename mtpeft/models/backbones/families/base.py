@@ -150,6 +150,12 @@ class Family:
         """Sides of the picture are padded to a multiple of this before the stem."""
         return self.stages[0].stride
 
+    def widths_and_strides(self, merged: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Channels and strides of the levels, behind the patch mergings or before them."""
+        widths = (s.merged_channels if merged else s.channels for s in self.stages)
+        strides = (s.stride * (2 if merged and s.merge else 1) for s in self.stages)
+        return tuple(widths), tuple(strides)
+
     def padded(self, x: Tensor) -> Tensor:
         """Zeros at the right and the bottom up to a multiple of :attr:`patch_size`."""
         bottom, right = (-side % self.patch_size for side in x.shape[-2:])
