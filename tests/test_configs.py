@@ -151,7 +151,7 @@ def test_parameter_counts_of_the_papers(config, trainable, unused):
 @pytest.mark.parametrize('rank', [1, 8, 64])
 def test_mtlora_count_follows_the_formula(rank):
     cfg = load('configs/mtlora/mtlora-r64_swin-t_pascal.py')
-    for plugin in cfg.model.backbone.plugins:
+    for plugin in cfg.model.backbone.plugins.values():
         plugin.cfg.rank = rank
     components = parameter_components(MODELS.build(cfg.model))
     widths, depths = (96, 192, 384, 768), (2, 2, 6, 2)
@@ -201,7 +201,7 @@ PASCAL, NYUD = (21, 7, 1, 3), (40, 1, 3)
 @pytest.mark.parametrize(('data', 'channels'), [('pascal', PASCAL), ('nyud', NYUD)])
 def test_faar_count_follows_the_formula(data, channels, rank):
     cfg = load(f'configs/faar/faar_swin-t_{data}.py')
-    for plugin in cfg.model.backbone.plugins:
+    for plugin in cfg.model.backbone.plugins.values():
         plugin.cfg.rank = rank
     components = parameter_components(MODELS.build(cfg.model))
     assert components == faar_components(rank, channels)

@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mtpeft.adapters.plugins import plugin_items
 from mtpeft.models import decoder_components, parameter_components
 from mtpeft.registry import MODELS
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures('structure_only')
 def count(name, **options):
     cfg = Config.fromfile(CONFIGS / f'ditask/{name}.py')
     init_default_scope(cfg.default_scope)
-    for plugin in cfg.model.backbone.plugins:
+    for plugin in plugin_items(cfg.model.backbone.plugins).values():
         plugin.cfg.update(options)
     return parameter_components(MODELS.build(cfg.model))
 

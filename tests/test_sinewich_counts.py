@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures('structure_only')
 def count(config, rank=None):
     cfg = Config.fromfile(CONFIGS / f'{config}.py')
     init_default_scope(cfg.default_scope)
-    for plugin in cfg.model.backbone.plugins if rank else ():
+    for plugin in cfg.model.backbone.plugins.values() if rank else ():
         plugin.cfg.rank = rank
     return parameter_components(MODELS.build(cfg.model))
 
@@ -178,7 +178,7 @@ def test_the_table_of_designs(design):
 def test_the_formula_of_designs_counts_what_is_built(design):
     places, k, reuse = DESIGNS[design]
     cfg = Config.fromfile(CONFIGS / f'{FULL}.py').model
-    shared, lanes = cfg.backbone.plugins
+    shared, lanes = cfg.backbone.plugins.values()
     if len(places) == 2:
         shared.targets, lanes.targets = ['qkv', 'proj'], ['fc1', 'fc2']
     lanes.cfg.update(kernel_size=k, reuse=reuse, limit=2000)

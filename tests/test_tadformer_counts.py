@@ -20,7 +20,7 @@ def count(config, filter='dynamic', **backbone):
     cfg = Config.fromfile(CONFIGS / f'{config}.py')
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.update(backbone)
-    for plugin in cfg.model.backbone.plugins:
+    for plugin in cfg.model.backbone.plugins.values():
         plugin.cfg.filter = filter
     return parameter_components(MODELS.build(cfg.model))
 

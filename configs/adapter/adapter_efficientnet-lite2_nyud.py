@@ -1,14 +1,4 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # One bottleneck adapter for all tasks behind the projection of every inverted residual.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[dict(cfg=dict(type='BottleneckAdapter', reduction=8), targets=['project'])]
-    ),
-)
+_base_ = ['../_base_/runs/efficientnet-lite2_nyud.py', '../_base_/methods/adapter.py']
+_base_.plugins.shared.targets = ['project']
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,15 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # One bottleneck adapter for all tasks after attention and one after the MLP of every block; the
 # tasks part only at their heads.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[dict(cfg=dict(type='BottleneckAdapter', reduction=5), targets=['proj', 'fc2'])]
-    ),
-)
+_base_ = ['../_base_/runs/swin-pico_scenes.py', '../_base_/methods/adapter.py']
+_base_.plugins.shared.cfg.reduction = 5
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,22 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # One LoRA for all tasks in every block. Up to the middle of training, weights of
 # its components are learned on a tenth of the training pictures; those that weigh less than
 # 1 / 8 are dropped.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(
-                cfg=dict(type='LoRA', rank=8, scale=4.0, dropout=0.05),
-                targets=['qkv', 'proj', 'fc1', 'fc2'],
-            )
-        ]
-    ),
-)
+_base_ = '../lora/lora_swin-pico_scenes.py'
 default_hooks = dict(ranks=dict(type='AutoLoRAHook', holdout=0.1, until=0.5))

@@ -1,12 +1,3 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/nyud_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # BitFit: the biases of the network are trained, with projections and heads; nothing else.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(train_also=['biases']),
-)
+_base_ = '../_base_/runs/swin-t_nyud.py'
+model = dict(backbone=dict(train_also=['biases']))

@@ -1,23 +1,8 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # DiTASK (arXiv 2502.06029): flows of 64 cells for all tasks, of 4 cells for each; the patch-merging
 # reductions are trained in full. Schedule, data and losses are MTLoRA's.
+_base_ = ['../_base_/runs/swin-t_pascal.py', '../_base_/methods/ditask.py']
 model = dict(
-    tasks={{_base_.tasks}},
     backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DiTASK', cells=64), targets=['qkv']),
-            dict(
-                cfg=dict(type='DiTASK', cells=64, task_cells=4),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-        train_also=['patch_embed', 'block_norms', 'relative_position_bias_table', 'reduction'],
-    ),
+        plugins=_base_.pop('plugins'), train_also=[*_base_.model.backbone.train_also, 'reduction']
+    )
 )

@@ -1,21 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # One LoRA for all tasks in every block, trained for every rank up to 8 at once.
 # To cut it: python tools/model_converters/publish_model.py CKPT.pth OUT.safetensors --rank R.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(
-                cfg=dict(type='LoRA', rank=8, scale=4.0, dropout=0.05),
-                targets=['qkv', 'proj', 'fc1', 'fc2'],
-            )
-        ]
-    ),
-)
+_base_ = '../lora/lora_swin-pico_scenes.py'
 default_hooks = dict(ranks=dict(type='DyLoRAHook'))

@@ -1,21 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "+ DoRA (high rank)": the adapters of FAAR at rank 64, nothing shrinks.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=64),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-)
+_base_ = ['../_base_/runs/swin-t_pascal.py', '../_base_/methods/faar.py']
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))
+optim_wrapper = dict(optimizer=dict(lr=5e-4))

@@ -1,24 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "+ PDRS w/ DoRA": FAAR without TS-PD.
 # A short run shrinks 15 times within its first third and trains on at the small ranks, as the
 # paper's long one does.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=16), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=16),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-)
+_base_ = './faar-dora_swin-pico_scenes.py'
 default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, shrinks=15))

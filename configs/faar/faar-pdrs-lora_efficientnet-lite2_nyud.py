@@ -1,24 +1,9 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "+ PDRS w/ LoRA": as FAAR without TS-PD, LoRA instead of DoRA.
 # A short run shrinks 15 times within its first third and trains on at the small ranks, as the
 # paper's long one does.
+_base_ = './faar-pdrs-dora_efficientnet-lite2_nyud.py'
 model = dict(
-    tasks={{_base_.tasks}},
     backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
-            dict(
-                cfg=dict(type='LoRA', rank=16),
-                targets=['project'],
-                lanes='task',
-            ),
-        ],
-    ),
+        plugins=dict(shared=dict(cfg=dict(type='LoRA')), lanes=dict(cfg=dict(type='LoRA')))
+    )
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95, shrinks=15))

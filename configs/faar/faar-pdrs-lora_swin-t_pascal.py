@@ -1,22 +1,7 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "+ PDRS w/ LoRA": as FAAR without TS-PD, LoRA instead of DoRA.
+_base_ = './faar-pdrs-dora_swin-t_pascal.py'
 model = dict(
-    tasks={{_base_.tasks}},
     backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='LoRA', rank=64),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
+        plugins=dict(shared=dict(cfg=dict(type='LoRA')), lanes=dict(cfg=dict(type='LoRA')))
+    )
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))

@@ -1,26 +1,7 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # faar+, our own step beyond FAAR: ranks shrink by what components are worth, until giving up more
 # would cost more than 1 % of it; or, with `budget`, down to so many effective parameters
 # (docs/methods/faar.md).
-model = dict(
-    tasks={{_base_.tasks}},
-    img_size={{_base_.size}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=16), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=16),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-    necks=[dict(type='ProjectionNeck', out_channels=(12, 16, 24, 32)), dict(type='TSPD')],
+_base_ = './faar_swin-pico_scenes.py'
+default_hooks = dict(
+    pdrs=dict(_delete_=True, type='PDRSPlusHook', eps=0.01, by_epoch=False, shrink_every=40)
 )
-default_hooks = dict(pdrs=dict(type='PDRSPlusHook', eps=0.01, by_epoch=False, shrink_every=40))

@@ -1,26 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # faar+, our own step beyond FAAR: ranks shrink by what components are worth, until giving up more
 # would cost more than 1 % of it; or, with `budget`, down to so many effective parameters
 # (docs/methods/faar.md).
-model = dict(
-    tasks={{_base_.tasks}},
-    img_size={{_base_.size}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=64),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
-)
-default_hooks = dict(pdrs=dict(type='PDRSPlusHook', eps=0.01))
+_base_ = './faar_swin-t_pascal.py'
+default_hooks = dict(pdrs=dict(_delete_=True, type='PDRSPlusHook', eps=0.01))

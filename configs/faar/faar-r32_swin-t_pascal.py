@@ -1,24 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # FAAR with initial rank 32.
+_base_ = './faar_swin-t_pascal.py'
 model = dict(
-    tasks={{_base_.tasks}},
-    img_size={{_base_.size}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=32), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=32),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
+    backbone=dict(plugins=dict(shared=dict(cfg=dict(rank=32)), lanes=dict(cfg=dict(rank=32))))
 )
-default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))

@@ -1,20 +1,10 @@
-_base_ = [
-    '../_base_/models/convnext-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # FAAR on a ConvNeXt-T: the two pointwise layers of a block instead of attention.
+_base_ = ['../_base_/runs/convnext-t_pascal.py', '../_base_/methods/faar.py']
+_base_.plugins.shared.targets, _base_.plugins.lanes.targets = ['reduction'], ['fc1', 'fc2']
 model = dict(
-    tasks={{_base_.tasks}},
     img_size={{_base_.size}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=64), targets=['reduction']),
-            dict(cfg=dict(type='DoRA', rank=64), targets=['fc1', 'fc2'], lanes='task'),
-        ],
-    ),
-    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
+    backbone=dict(plugins=_base_.pop('plugins')),
+    necks=[*_base_.model.necks, dict(type='TSPD')],
 )
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))

@@ -1,24 +1,9 @@
-_base_ = [
-    '../_base_/models/swin-b.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # FAAR on a Swin-Base (the paper stops at Swin-T).
+_base_ = ['../_base_/runs/swin-b_pascal.py', '../_base_/methods/faar.py']
 model = dict(
-    tasks={{_base_.tasks}},
     img_size={{_base_.size}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=64),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
+    backbone=dict(plugins=_base_.pop('plugins')),
+    necks=[*_base_.model.necks, dict(type='TSPD')],
 )
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))

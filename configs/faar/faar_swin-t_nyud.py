@@ -1,24 +1,9 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/nyud_mt.py',
-    '../_base_/schedules/faar_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # FAAR as printed (arXiv 2603.20403): DoRA from rank 64, PDRS with rho .95, TS-PD with XT-Cons.
+_base_ = ['../_base_/runs/swin-t_nyud.py', '../_base_/methods/faar.py']
 model = dict(
-    tasks={{_base_.tasks}},
     img_size={{_base_.size}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='DoRA', rank=64), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='DoRA', rank=64),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-    necks=[dict(type='ProjectionNeck', out_channels=(18, 36, 72, 144)), dict(type='TSPD')],
+    backbone=dict(plugins=_base_.pop('plugins')),
+    necks=[*_base_.model.necks, dict(type='TSPD')],
 )
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 default_hooks = dict(pdrs=dict(type='PDRSHook', rho=0.95))

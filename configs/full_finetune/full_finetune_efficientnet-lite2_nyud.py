@@ -1,9 +1,3 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Everything is trained; one shared backbone, a head a task.
-model = dict(tasks={{_base_.tasks}}, backbone=dict(freeze=False, train_also=[]))
+_base_ = '../_base_/runs/efficientnet-lite2_nyud.py'
+model = dict(backbone=dict(freeze=False, train_also=[]))

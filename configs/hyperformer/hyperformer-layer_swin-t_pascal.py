@@ -1,23 +1,3 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # A generator for each layer, on the embedding of the task alone; every task runs the whole network.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(
-                cfg=dict(
-                    type='HyperFormer', generators='layer', reduction=8, embedding=64, hidden=128
-                ),
-                targets=['proj', 'fc2'],
-                lanes='task',
-            )
-        ],
-        streams='network',
-    ),
-)
+_base_ = './hyperformer_swin-t_pascal.py'
+model = dict(backbone=dict(plugins=dict(lanes=dict(cfg=dict(generators='layer')))))

@@ -1,22 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Adapters of all layers and tasks from one hypernetwork, with a generator for each of
 # the widths; every task runs the whole network.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(
-                cfg=dict(type='HyperFormer', reduction=8, embedding=64, hidden=128),
-                targets=['proj', 'fc2'],
-                lanes='task',
-            )
-        ],
-        streams='network',
-    ),
-)
+_base_ = ['../_base_/runs/swin-t_pascal.py', '../_base_/methods/hyperformer.py']
+model = dict(backbone=dict(plugins=_base_.pop('plugins'), streams='network'))

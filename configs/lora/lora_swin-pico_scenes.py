@@ -1,19 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # One LoRA for all tasks in every block; the tasks part only at their heads.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(
-                cfg=dict(type='LoRA', rank=8, scale=4.0, dropout=0.05),
-                targets=['qkv', 'proj', 'fc1', 'fc2'],
-            )
-        ]
-    ),
-)
+_base_ = ['../_base_/runs/swin-pico_scenes.py', '../_base_/methods/lora.py']
+_base_.plugins.shared.cfg.rank = 8
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,21 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/nyud_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # MTLoRA+: the patch-merging reductions are frozen and have a LoRA of rank 32 instead.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='MTLoRA', rank=32), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='MTLoRA', rank=32, task_rank=4),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-)
+_base_ = ['../_base_/runs/swin-t_nyud.py', '../_base_/methods/mtlora.py']
+_base_.plugins.shared.cfg.rank = _base_.plugins.lanes.cfg.rank = 32
+_base_.plugins.shared.targets.append('reduction')
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,21 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # MTLoRA+: the patch-merging reductions are frozen and have a LoRA of rank 8 instead.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='MTLoRA', rank=8), targets=['qkv', 'reduction']),
-            dict(
-                cfg=dict(type='MTLoRA', rank=8, task_rank=4),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-    ),
-)
+_base_ = ['../_base_/runs/swin-pico_scenes.py', '../_base_/methods/mtlora.py']
+_base_.plugins.shared.cfg.rank = _base_.plugins.lanes.cfg.rank = 8
+_base_.plugins.shared.targets.append('reduction')
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,22 +1,7 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/nyud_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Shared rank 64, task rank 4; the patch-merging reductions are trained in full.
+_base_ = ['../_base_/runs/swin-t_nyud.py', '../_base_/methods/mtlora.py']
 model = dict(
-    tasks={{_base_.tasks}},
     backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='MTLoRA', rank=64), targets=['qkv']),
-            dict(
-                cfg=dict(type='MTLoRA', rank=64, task_rank=4),
-                targets=['proj', 'fc1', 'fc2'],
-                lanes='task',
-            ),
-        ],
-        train_also=['patch_embed', 'block_norms', 'relative_position_bias_table', 'reduction'],
-    ),
+        plugins=_base_.pop('plugins'), train_also=[*_base_.model.backbone.train_also, 'reduction']
+    )
 )

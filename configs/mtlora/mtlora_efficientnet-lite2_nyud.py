@@ -1,17 +1,6 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Shared adapters everywhere, and one a task on the projection of the last block at each stride.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='MTLoRA', rank=16), targets=['expand']),
-            dict(cfg=dict(type='MTLoRA', rank=16, task_rank=8), targets=['project'], lanes='task'),
-        ]
-    ),
-)
+_base_ = ['../_base_/runs/efficientnet-lite2_nyud.py', '../_base_/methods/mtlora.py']
+_base_.plugins.shared.cfg.rank = _base_.plugins.lanes.cfg.rank = 16
+_base_.plugins.lanes.cfg.task_rank = 8
+_base_.plugins.shared.targets, _base_.plugins.lanes.targets = ['expand'], ['project']
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,28 +1,10 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2_narrow.py',
-    '../_base_/datasets/scenes_mt_128.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Shared adapters, and one a task on the projection of the last block at each stride.
 # The blocks before the first one at stride 4 stay as they are.
+_base_ = ['../_base_/runs/efficientnet-lite2_scenes.py', '../_base_/methods/mtlora.py']
 early = r're:blocks\.(0|1\.0)\..*'
 norms = r're:blocks\.(?!0|1\.0).*bn\d\.(weight|bias)'
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='MTLoRA', rank=16), targets=['expand'], exclude=[early]),
-            dict(
-                cfg=dict(type='MTLoRA', rank=16, task_rank=8),
-                targets=['project'],
-                exclude=[early],
-                lanes='task',
-            ),
-        ],
-        train_also=[norms],
-    ),
-)
-# no Delta_m before the baselines are measured
-default_hooks = dict(checkpoint=dict(save_best=None))
+_base_.plugins.shared.cfg.rank = _base_.plugins.lanes.cfg.rank = 16
+_base_.plugins.lanes.cfg.task_rank = 8
+_base_.plugins.shared.update(targets=['expand'], exclude=[early])
+_base_.plugins.lanes.update(targets=['project'], exclude=[early])
+model = dict(backbone=dict(plugins=_base_.pop('plugins'), train_also=[norms]))

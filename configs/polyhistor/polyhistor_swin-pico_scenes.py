@@ -1,21 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Adapters from decomposed hypernetworks; every task runs the whole network.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(
-                cfg=dict(type='Polyhistor', reduction=4, rank=4, embedding=16, hidden=32),
-                targets=['proj', 'fc2'],
-                lanes='task',
-            )
-        ],
-        streams='network',
-    ),
-)
+_base_ = ['../_base_/runs/swin-pico_scenes.py', '../_base_/methods/polyhistor.py']
+_base_.plugins.lanes.cfg.update(reduction=4, rank=4, embedding=16, hidden=32)
+model = dict(backbone=dict(plugins=_base_.pop('plugins'), streams='network'))

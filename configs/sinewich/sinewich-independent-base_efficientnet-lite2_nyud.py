@@ -1,24 +1,3 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "Independent Base": adapters with a base for each task; the heads still share theirs.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand', 'project']),
-            dict(
-                cfg=dict(type='SineAWB', rank=16, base='independent'),
-                targets=['block'],
-                lanes='task',
-            ),
-        ],
-        clock=dict(tokens='free'),
-    ),
-    decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=270),
-)
-default_hooks = dict(frequencies=dict(type='FrequencyHook'))
+_base_ = './sinewich_efficientnet-lite2_nyud.py'
+model = dict(backbone=dict(plugins=dict(lanes=dict(cfg=dict(base='independent')))))

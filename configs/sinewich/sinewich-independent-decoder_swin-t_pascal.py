@@ -1,19 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "Independent Decoder": an HRNet head for each task, that of the base config.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=64), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend'),
-    ),
-)
+_base_ = ['../_base_/runs/swin-t_pascal.py', '../_base_/methods/sinewich.py']
+model = dict(backbone=dict(plugins=_base_.pop('plugins'), clock=dict(tokens='prepend')))
 default_hooks = dict(frequencies=dict(type='FrequencyHook'))

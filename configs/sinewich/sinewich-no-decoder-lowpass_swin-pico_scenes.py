@@ -1,20 +1,3 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ours: the low-pass for the adapters alone, not for the first convolution of the heads.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=16), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend'),
-    ),
-    decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=96, lowpass=False),
-)
-default_hooks = dict(frequencies=dict(type='FrequencyHook'))
+_base_ = './sinewich_swin-pico_scenes.py'
+model = dict(decoder=dict(lowpass=False))

@@ -1,21 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "w/o LCN": each task learns its frequency itself, without Clock Net; task tokens still go
 # through the network.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=16), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend', lcn=False),
-    ),
-    decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=96),
-)
-default_hooks = dict(frequencies=dict(type='FrequencyHook'))
+_base_ = './sinewich_swin-pico_scenes.py'
+model = dict(backbone=dict(clock=dict(lcn=False)))

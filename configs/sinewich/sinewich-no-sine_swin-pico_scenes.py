@@ -1,20 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-pico.py',
-    '../_base_/datasets/scenes_mt.py',
-    '../_base_/schedules/scenes_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "w/o Sine", in the adapters and in the decoder: frequencies only scale the base.
+_base_ = './sinewich_swin-pico_scenes.py'
 model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=16, sine=False), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend'),
-    ),
-    decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=96, sine=False),
+    backbone=dict(plugins=dict(lanes=dict(cfg=dict(sine=False)))), decoder=dict(sine=False)
 )
-default_hooks = dict(frequencies=dict(type='FrequencyHook'))

@@ -1,20 +1,5 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation "w/o Sine", in the adapters and in the decoder: frequencies only scale the base.
+_base_ = './sinewich-r64_swin-t_pascal.py'
 model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=64, sine=False), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend'),
-    ),
-    decoder=dict(_delete_=True, type='SharedBaseDecoder', sine=False),
+    backbone=dict(plugins=dict(lanes=dict(cfg=dict(sine=False)))), decoder=dict(sine=False)
 )
-default_hooks = dict(frequencies=dict(type='FrequencyHook'))

@@ -1,25 +1,11 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Ablation of the kernel: W is a diagonal, a weight for each component, so no task sees the
 # neighbours of a pixel. The base lies in the projection, into which lanes can be merged.
+_base_ = './sinewich_efficientnet-lite2_nyud.py'
 model = dict(
-    tasks={{_base_.tasks}},
     backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=16), targets=['expand']),
-            dict(
-                cfg=dict(type='SineAWB', rank=16, kernel_size=None),
-                targets=['project'],
-                lanes='task',
-            ),
-        ],
-        clock=dict(tokens='free'),
-    ),
-    decoder=dict(_delete_=True, type='SharedBaseDecoder', channels=270),
+        plugins=dict(
+            shared=dict(targets=['expand']),
+            lanes=dict(cfg=dict(kernel_size=None), targets=['project']),
+        )
+    )
 )
-default_hooks = dict(frequencies=dict(type='FrequencyHook'))

@@ -1,23 +1,11 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
-# Free Sinewich (arXiv 2603.21111) at rank 32: LoRA for all tasks; beside the last block of
-# each stage lies the base of one convolution for all tasks, and so in the heads, switched by
+# Free Sinewich (arXiv 2603.21111) at rank 32: LoRA for all tasks; beside the last block of each
+# stage lies the base of one convolution for all tasks, and so in the heads, switched by
 # frequencies.
 # The paper gives no recipe beyond that of prior work: schedule, data and losses are MTLoRA's.
+_base_ = ['../_base_/runs/swin-t_pascal.py', '../_base_/methods/sinewich.py']
+_base_.plugins.shared.cfg.rank = _base_.plugins.lanes.cfg.rank = 32
 model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=32), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=32), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend'),
-    ),
+    backbone=dict(plugins=_base_.pop('plugins'), clock=dict(tokens='prepend')),
     decoder=dict(_delete_=True, type='SharedBaseDecoder'),
 )
 default_hooks = dict(frequencies=dict(type='FrequencyHook'))

@@ -1,20 +1,7 @@
-_base_ = [
-    '../_base_/models/swin-b.py',
-    '../_base_/datasets/pascal_context_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Free Sinewich on a Swin-Base (the paper stops at Swin-T).
+_base_ = ['../_base_/runs/swin-b_pascal.py', '../_base_/methods/sinewich.py']
 model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(
-        plugins=[
-            dict(cfg=dict(type='LoRA', rank=64), targets=['qkv', 'proj', 'fc1', 'fc2']),
-            dict(cfg=dict(type='SineAWB', rank=64), targets=['block'], lanes='task'),
-        ],
-        clock=dict(tokens='prepend'),
-    ),
+    backbone=dict(plugins=_base_.pop('plugins'), clock=dict(tokens='prepend')),
     decoder=dict(_delete_=True, type='SharedBaseDecoder'),
 )
 default_hooks = dict(frequencies=dict(type='FrequencyHook'))

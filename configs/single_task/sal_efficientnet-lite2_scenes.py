@@ -1,11 +1,7 @@
-_base_ = '../full_finetune/full_finetune_efficientnet-lite2_scenes.py'
-
 # One full network for one task: the baseline of Delta_m.
+_base_ = '../full_finetune/full_finetune_efficientnet-lite2_scenes.py'
 tasks = dict(_delete_=True, sal=dict())
 model = dict(tasks=tasks)
-train_dataloader = dict(dataset=dict(tasks=tasks))
-val_dataloader = dict(dataset=dict(tasks=tasks))
-test_dataloader = dict(dataset=dict(tasks=tasks))
-val_evaluator = dict(tasks=tasks, baselines=None)
-test_evaluator = dict(tasks=tasks, baselines=None)
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(tasks=tasks))
+val_evaluator = test_evaluator = dict(tasks=tasks, baselines=None)
 default_hooks = dict(checkpoint=dict(save_best='sal/mIoU', rule='greater'))

@@ -35,9 +35,9 @@ entries = [
             'mtlora/mtlora',
             {
                 **lora,
-                'model.backbone.plugins.0.cfg.rank': 4,
-                'model.backbone.plugins.1.cfg.rank': 4,
-                'model.backbone.plugins.1.cfg.task_rank': 4,
+                'model.backbone.plugins.shared.cfg.rank': 4,
+                'model.backbone.plugins.lanes.cfg.rank': 4,
+                'model.backbone.plugins.lanes.cfg.task_rank': 4,
             },
             equal,
         ),

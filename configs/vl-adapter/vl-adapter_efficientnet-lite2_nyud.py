@@ -1,13 +1,5 @@
-_base_ = [
-    '../_base_/models/efficientnet-lite2.py',
-    '../_base_/datasets/nyud_mt_small.py',
-    '../_base_/schedules/nyud_short.py',
-    '../_base_/default_runtime.py',
-]
-
 # Single adapter: one bottleneck adapter for all tasks behind the projection of every inverted
 # residual; the tasks part only at their heads.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(plugins=[dict(cfg=dict(type='VLAdapter', reduction=8), targets=['project'])]),
-)
+_base_ = ['../_base_/runs/efficientnet-lite2_nyud.py', '../_base_/methods/vl-adapter.py']
+_base_.plugins.shared.targets = ['project']
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

@@ -1,13 +1,4 @@
-_base_ = [
-    '../_base_/models/swin-t.py',
-    '../_base_/datasets/nyud_mt.py',
-    '../_base_/schedules/mtlora_300e.py',
-    '../_base_/default_runtime.py',
-]
-
 # Single adapter: one bottleneck adapter for all tasks after attention and one after the MLP of
 # every block; the tasks part only at their heads.
-model = dict(
-    tasks={{_base_.tasks}},
-    backbone=dict(plugins=[dict(cfg=dict(type='VLAdapter', reduction=8), targets=['proj', 'fc2'])]),
-)
+_base_ = ['../_base_/runs/swin-t_nyud.py', '../_base_/methods/vl-adapter.py']
+model = dict(backbone=dict(plugins=_base_.pop('plugins')))

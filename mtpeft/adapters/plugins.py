@@ -100,12 +100,19 @@ def plugin_items(plugins: Plugins) -> dict[str, Mapping]:
         {'plugins[0]': {'targets': ['qkv']}}
     """
     if isinstance(plugins, Mapping):
-        _refuse_one_plugin(plugins)
+        _check_names(plugins)
         return {f'plugins[{name!r}]': p for name, p in plugins.items() if p is not None}
     return {f'plugins[{number}]': plugin for number, plugin in enumerate(plugins)}
 
 
-def _refuse_one_plugin(plugins: Mapping) -> None:
+def _check_names(plugins: Mapping) -> None:
+    numbers = [name for name in plugins if str(name).isdigit()]
+    if numbers:
+        names = [name for name in plugins if name not in numbers]
+        raise ValueError(
+            f'plugins[{numbers[0]!r}]: plugins have names here, not numbers: '
+            f'{", ".join(map(str, names)) or "none"}.'
+        )
     if 'cfg' in plugins and 'targets' in plugins:
         raise ValueError(
             'expected plugins to be a list of plugins, or a dict of them by name, got one plugin; '

@@ -122,5 +122,10 @@ def test_what_is_missing_is_named():
         parse_plugins([LANES])
     with pytest.raises(TypeError, match=r'plugins\[0\]: expected a dict with cfg and targets'):
         parse_plugins(['LoRA'])
+    # an option of the command line by number, where the config has names
+    with pytest.raises(
+        ValueError, match=r"plugins\['0'\]: .*names here, not numbers: shared, lanes"
+    ):
+        parse_plugins({'shared': LORA, 'lanes': LANES, '0': dict(cfg=dict(rank=2))})
     with pytest.raises(ValueError, match=r'got one plugin; write plugins=\[...\] around it'):
         parse_plugins(LORA)

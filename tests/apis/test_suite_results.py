@@ -208,3 +208,14 @@ def test_a_folder_that_was_moved_away_is_not_held(tmp_path):
         folder.move_away()
         with folder.locked(), pytest.raises(BusyError, match='moved'):
             folder._lock(file, 0)
+
+
+def test_what_plugins_are_called_is_no_option_of_a_run(tmp_path):
+    """A result of plugins in a list is one of the same plugins by name."""
+    lora = "dict(cfg=dict(type='LoRA', rank=4), targets=['qkv'])"
+    for name, plugins in dict(listed=f'[{lora}]', named=f'dict(shared={lora}, lanes=None)').items():
+        (tmp_path / f'{name}.py').write_text(f'model = dict(backbone=dict(plugins={plugins}))')
+    listed, named = (resolve(str(tmp_path / f'{name}.py'), {}) for name in ('listed', 'named'))
+    assert listed == named and listed['model.backbone.plugins.0.cfg.rank'] == 4
+    options = {'model.backbone.plugins.shared.cfg.rank': 8}
+    assert fingerprint(resolve(str(tmp_path / 'named.py'), options)) != fingerprint(named)

@@ -15,8 +15,6 @@ from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / 'tests/data/config_digests.json'
-#: names that files of configs/_base_ export for leaves; nothing reads them in a run
-EXPORTED = ('early', 'norms', 'plugins', 'train_also')
 
 
 def leaves(root: Path = ROOT) -> list[str]:
@@ -28,7 +26,6 @@ def leaves(root: Path = ROOT) -> list[str]:
 def resolved(path: Path) -> dict[str, Any]:
     """What a config resolves to, its plugins as a list in any case."""
     cfg = Config.fromfile(path).to_dict()
-    cfg = {name: value for name, value in cfg.items() if name not in EXPORTED}
     for backbone in (cfg['model'].get('backbone', {}), cfg['model'].get('teacher', {})):
         plugins = backbone.get('plugins')
         if isinstance(plugins, dict):

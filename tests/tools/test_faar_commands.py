@@ -47,8 +47,8 @@ def options(folder, name, batch_size, pretrained):
     changes = {
         'model.backbone.backbone.pretrained': pretrained,
         'model.backbone.backbone.embed_dim': WIDTH,
-        'model.backbone.plugins.0.cfg.rank': 8,
-        'model.backbone.plugins.1.cfg.rank': 8,
+        'model.backbone.plugins.shared.cfg.rank': 8,
+        'model.backbone.plugins.lanes.cfg.rank': 8,
         'train_dataloader.batch_size': batch_size,
         'train_cfg.max_epochs': 2,
         'train_cfg.val_interval': 1,

@@ -22,9 +22,9 @@ def config(width=8, rank=3, window=4):
     init_default_scope(cfg.default_scope)
     network = cfg.model.backbone.backbone
     network.update(embed_dim=width, num_heads=(1, 2, 2, 4), window_size=window, drop_path_rate=0.0)
-    for plugin in cfg.model.backbone.plugins:
+    for plugin in cfg.model.backbone.plugins.values():
         plugin.cfg.update(rank=rank, dropout=0.0)
-    cfg.model.backbone.plugins[1].cfg.task_rank = 2
+    cfg.model.backbone.plugins.lanes.cfg.task_rank = 2
     cfg.model.necks[0].out_channels = (3, 4, 5, 6)
     return cfg.model
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from timm.layers import use_fused_attn
 from torch import Tensor, nn
 
+from mtpeft.adapters.plugins import plugin_items
 from mtpeft.benchmark import multiply_adds
 from mtpeft.models.build import build_module
 from mtpeft.structures import MultiTaskDataSample
@@ -281,7 +282,8 @@ class ReferenceMTLoRA(nn.Module):
 def from_config(model: Mapping, size: tuple[int, int], attention: str = 'timm') -> ReferenceMTLoRA:
     """The reference of the ``model`` of an MTLoRA config on a Swin."""
     network = model['backbone']['backbone']
-    lanes = next(p['cfg'] for p in model['backbone']['plugins'] if p.get('lanes') == 'task')
+    plugins = plugin_items(model['backbone']['plugins']).values()
+    lanes = next(plugin['cfg'] for plugin in plugins if plugin.get('lanes') == 'task')
     known = dict(embed_dim='width', depths='depths', num_heads='heads', window_size='window')
     options = {ours: network[theirs] for theirs, ours in known.items() if theirs in network}
     options |= {key: lanes[key] for key in ('rank', 'task_rank', 'scale') if key in lanes}

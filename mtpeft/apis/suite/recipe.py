@@ -7,6 +7,8 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from mtpeft.adapters.plugins import plugin_items
+
 #: Parts of a config that do not change the figures of a run. Delta_m is computed over the
 #: baselines of the suite, and a config may be given those after its runs are made; figures are of
 #: the last epoch, whichever checkpoints are kept.
@@ -74,8 +76,17 @@ def resolve(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(dict(options))
-    flat = _leaves(cfg.to_dict())
+    flat = _leaves(_without_plugin_names(cfg.to_dict()))
     return {key: value for key, value in flat.items() if _matters(key)}
+
+
+def _without_plugin_names(cfg: dict[str, Any]) -> dict[str, Any]:
+    """``cfg`` with plugins in a list: what they are called changes no figures."""
+    model = cfg.get('model', {})
+    for part in (part for part in model.values() if isinstance(part, dict)):
+        if isinstance(part.get('plugins'), Mapping):
+            part['plugins'] = list(plugin_items(part['plugins']).values())
+    return cfg
 
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:

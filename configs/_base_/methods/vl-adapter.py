@@ -1,0 +1,2 @@
+# VL-Adapter: one for all tasks after attention and one after the MLP.
+plugins = dict(shared=dict(cfg=dict(type='VLAdapter', reduction=8), targets=['proj', 'fc2']))

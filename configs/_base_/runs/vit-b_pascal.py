@@ -1,0 +1,8 @@
+# ViT-B/16 on PASCAL-Context.
+_base_ = [
+    '../models/vit-b.py',
+    '../datasets/pascal_context_mt.py',
+    '../schedules/mtlora_300e.py',
+    '../default_runtime.py',
+]
+model = dict(tasks={{_base_.tasks}})
