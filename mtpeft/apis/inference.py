@@ -16,9 +16,11 @@ from mtpeft.adapters.ranks.low_rank import compact
 from mtpeft.apis.merged_file import is_merged, load_merged
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
+from mtpeft.utils.paths import local_path
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.visualization.visualizer import MultiTaskVisualizer
 
@@ -54,6 +56,7 @@ def init_model(
     Example:
         >>> model = init_model('configs/mtlora/mtlora_swin-pico_scenes.py')  # doctest: +SKIP
     """
+    use_safe_loading()
     ours = str(checkpoint).startswith(_SHIPPED)
     path = shipped(str(checkpoint)[len(_SHIPPED) :]) if ours else checkpoint
     saved = safe_load(path) if path is not None else None
@@ -71,7 +74,7 @@ def init_model(
     if state is not None:
         what = f'Checkpoint {checkpoint}'
         if partial:
-            check_base(model, saved.get('meta', {}).get('base', {}), what)
+            check_base(model, (saved.get('meta') or {}).get('base') or {}, what)
         load_checked(model, state, what)
         compact(model)
     model.cfg = cfg
@@ -156,7 +159,7 @@ class MultiTaskInferencer:
             ValueError: it is no picture.
         """
         path = '' if isinstance(picture, np.ndarray) else str(picture)
-        image = picture if isinstance(picture, np.ndarray) else mmcv.imread(path)
+        image = picture if isinstance(picture, np.ndarray) else mmcv.imread(local_path(path))
         if image is None:
             raise ValueError(f'{path} is no picture that can be read.')
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:

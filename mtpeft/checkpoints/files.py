@@ -4,13 +4,15 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from torch import Tensor
 
 _BUFFER_METHODS = {name: getattr(HistoryBuffer, name) for name in ('min', 'max', 'current', 'mean')}
 
@@ -19,7 +21,32 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: damaged, unsafe, or of another model."""
 
 
-def safe_load(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
+class Checkpoint(dict):
+    """What a checkpoint file holds: ``state_dict``, ``meta`` and more, or tensors by name.
+
+    Attributes:
+        source: The file, for messages.
+    """
+
+    source = ''
+
+    def __reduce__(self) -> tuple:
+        # saved again it is a plain container, which needs no class of ours to be read
+        return OrderedDict, (), None, None, iter(self.items())
+
+
+def name_of(checkpoint: Mapping) -> str:
+    """What a message calls a checkpoint: by its file, where that is known.
+
+    Example:
+        >>> name_of({})
+        'The checkpoint'
+    """
+    source = getattr(checkpoint, 'source', '')
+    return f'Checkpoint {source}' if source else 'The checkpoint'
+
+
+def safe_load(path: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoint:
     """Read a checkpoint without running any code that the file may hold.
 
     Tensors, plain containers, NumPy numbers and arrays, and MMEngine's ``HistoryBuffer`` (the
@@ -31,16 +58,17 @@ def safe_load(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is truncated or damaged, or holds anything else.
+        CheckpointError: the file is truncated or damaged, holds anything else, or holds no
+            tensors by name.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'Checkpoint {path} does not exist.')
     if path.suffix == '.safetensors':
-        return _load_safetensors(path, map_location)
+        return as_checkpoint(_load_safetensors(path, map_location), path)
     try:
         with torch.serialization.safe_globals(_allowed()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            data = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL ([\w.]+)', str(error))
         if found is None:
@@ -50,8 +78,67 @@ def safe_load(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
             'was not loaded and nothing in it was run. If you trust whoever made it, load it '
             "yourself and save its 'state_dict' alone with torch.save."
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, AttributeError) as error:
+    except _BROKEN as error:
         raise CheckpointError(_damaged(path, error)) from error
+    return as_checkpoint(data, path)
+
+
+#: what reading a damaged file was seen to raise
+_BROKEN = (
+    RuntimeError, EOFError, ValueError, OSError, KeyError, AttributeError, TypeError, IndexError,
+    RecursionError, AssertionError, MemoryError, ImportError,
+)  # fmt: skip
+
+
+def as_checkpoint(data: Any, path: str | os.PathLike) -> Checkpoint:
+    """``data`` with its file's name, if it has the form of a checkpoint.
+
+    That is a dict with tensors by name, or one that has such a dict under ``'state_dict'`` and, if
+    any, a dict under ``'meta'``.
+
+    Raises:
+        CheckpointError: it has another form; the message says what was found.
+    """
+    problem = _problem(data)
+    if problem:
+        raise CheckpointError(
+            f"Checkpoint {path}: expected tensors by name, or a dict with them as 'state_dict', "
+            f'{problem}. It was not loaded. Use a file that a training, publish_model.py or '
+            'merge_adapters.py wrote.'
+        )
+    checkpoint = Checkpoint(data)
+    checkpoint.source = str(path)
+    return checkpoint
+
+
+def _problem(data: Any) -> str:
+    """What is wrong with the form of a checkpoint; ``''`` for nothing."""
+    if not isinstance(data, Mapping):
+        return f'got {_kind(data)}'
+    for key in data:
+        if not isinstance(key, str):
+            return f'got the key {key!r} ({_kind(key)})'
+    if 'state_dict' not in data:
+        if not any(isinstance(value, Tensor | Mapping) for value in data.values()):
+            return f'got no tensor among the keys {sorted(data)[:5]}'
+        return ''
+    state, meta = data['state_dict'], data.get('meta')
+    if not isinstance(state, Mapping):
+        return f"got {_kind(state)} as 'state_dict'"
+    if not state:
+        return "got an empty 'state_dict'"
+    if meta is not None and not isinstance(meta, Mapping):
+        return f"got {_kind(meta)} as 'meta'"
+    for key, value in state.items():
+        if not isinstance(key, str):
+            return f"got the key {key!r} ({_kind(key)}) in 'state_dict'"
+        if not isinstance(value, Tensor) and not key.endswith('_extra_state'):
+            return f"got {_kind(value)} as '{key}' of 'state_dict'"
+    return ''
+
+
+def _kind(value: Any) -> str:
+    return 'None' if value is None else f'a {type(value).__name__}'
 
 
 def _damaged(path: Path, error: Exception) -> str:
@@ -69,7 +156,7 @@ def _load_safetensors(path: Path, map_location: Any) -> dict:
         with safe_open(path, framework='pt', device=str(map_location)) as file:
             meta = {key: _from_json(text) for key, text in (file.metadata() or {}).items()}
             return dict(meta=meta, state_dict={key: file.get_tensor(key) for key in file.keys()})
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, *_BROKEN) as error:
         raise CheckpointError(_damaged(path, error)) from error
 
 

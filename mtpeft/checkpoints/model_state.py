@@ -7,6 +7,7 @@ dict that training never changes; ``base_identity() -> dict`` says where they ca
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from mtpeft.checkpoints.files import CheckpointError
@@ -80,6 +81,7 @@ def load_checked(
         CheckpointError: a key is missing or unexpected, or a shape differs (such as a rank above
             that of the model's adapters).
     """
+    _check_numbers(model, state, what)
     try:
         found = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
@@ -98,6 +100,24 @@ def load_checked(
     lines = _described('missing in the file', missing, state)
     lines += _described('unknown to the model', unexpected, model.state_dict())
     raise CheckpointError(_other_architecture(what, lines, 'are missing or unknown'))
+
+
+def _check_numbers(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Refuse complex numbers, truth values or integers where the model has another kind."""
+    own = model.state_dict()
+    wrong = [
+        f'{key}: expected {own[key].dtype}, got {value.dtype}'
+        for key, value in state.items()
+        if key in own and isinstance(own[key], Tensor) and _number(value) != _number(own[key])
+    ]
+    if wrong:
+        raise CheckpointError(_other_architecture(what, wrong, 'are other kinds of numbers'))
+
+
+def _number(tensor: Tensor) -> str:
+    if tensor.dtype == torch.bool:
+        return 'truth'
+    return 'complex' if tensor.is_complex() else 'real' if tensor.is_floating_point() else 'whole'
 
 
 def _described(problem: str, keys: list[str], others: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from mtpeft.datasets.recognise import advice, fits
+from mtpeft.utils.paths import stays_inside
 from mtpeft.utils.suggest import hint
 
 MARKERS = {
@@ -56,7 +57,7 @@ def read_split(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such split (the ones that exist are named).
-        ValueError: the file is empty or names an id twice.
+        ValueError: the file is empty, names an id twice, or one outside of the data.
     """
     if not path.is_file():
         found = [p.stem for p in path.parent.glob(f'*{path.suffix}')]
@@ -64,6 +65,12 @@ def read_split(path: Path) -> list[str]:
     ids = path.read_text().split()
     if not ids:
         raise ValueError(f'{path}: the split names no picture.')
+    outside = [name for name in ids if not stays_inside(name)]
+    if outside:
+        raise ValueError(
+            f"{path}: '{outside[0]}' leads out of the data. An id is the name of a picture in its "
+            'folder, without a leading / and without ..'
+        )
     twice = [name for name, times in Counter(ids).items() if times > 1]
     if twice:
         raise ValueError(f'{path}: names {len(twice)} pictures twice, such as {twice[0]}.')

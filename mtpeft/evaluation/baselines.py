@@ -1,9 +1,8 @@
 """Baselines of Delta_m, from a config or a file."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-
-from mmengine.config import Config
 
 from mtpeft.evaluation.delta import check_baseline
 from mtpeft.evaluation.describe import known_values
@@ -21,8 +20,8 @@ def resolve_baselines(
 
     Args:
         baselines: A dict from a task to the value of its headline metric, or to a dict of metrics
-            (the headline among them); or the path of a ``.json`` or ``.py`` file that holds such
-            a dict under ``baselines``. One file may serve configs with different tasks: its
+            (the headline among them); or the path of a JSON file that holds such a dict under
+            ``baselines``. One file may serve configs with different tasks: its
             entries for tasks of the registry that are not among ``tasks`` are left out.
         tasks: The tasks that are evaluated.
 
@@ -59,13 +58,20 @@ def _read(path: str | Path) -> Mapping:
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"baselines file '{path}' does not exist (relative to '{Path.cwd()}'). Expected a "
-            ".json or .py file that holds a dict 'baselines' from task to value."
+            "JSON file that holds a dict 'baselines' from task to value."
         )
-    content = Config.fromfile(str(path)).to_dict()
-    if not isinstance(content.get('baselines'), Mapping):
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"baselines file '{path}': expected a dict 'baselines' from task to value, "
-            f'got the keys {sorted(content)}.'
+            f"baselines file '{path}' is no JSON ({error}). Expected "
+            '{"baselines": {"<task>": <value>, ...}}, as tools/compare.py writes it; a dict in the '
+            'config does as well.'
+        ) from None
+    if not isinstance(content, Mapping) or not isinstance(content.get('baselines'), Mapping):
+        found = sorted(content) if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(
+            f"baselines file '{path}': expected a dict 'baselines' from task to value, got {found}."
         )
     return content['baselines']
 

@@ -5,7 +5,7 @@ import re
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mtpeft.checkpoints.files import CheckpointError
+from mtpeft.checkpoints.files import CheckpointError, name_of
 from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
@@ -45,15 +45,13 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = unwrap(runner.model)
-        what = 'The checkpoint'
-        if not isinstance(checkpoint.get('state_dict', {}), dict):
-            raise CheckpointError(f"{what} has no 'state_dict' with tensors.")
+        what = name_of(checkpoint)
         if 'merged' in (checkpoint.get('meta') or {}):
             raise CheckpointError(
                 f'{what} is a merged model, for inference only (init_model, MultiTaskInferencer). '
                 'A run needs the checkpoint of the training that it was made of.'
             )
-        if runner._resume and 'epoch' not in checkpoint.get('meta', {}):
+        if runner._resume and 'epoch' not in (checkpoint.get('meta') or {}):
             raise CheckpointError(
                 f'{what} holds no state of a run to go on from (it may be a published model). '
                 'Start a new run from it with --cfg-options load_from=FILE, without --resume.'
@@ -77,11 +75,11 @@ class CheckpointGuardHook(Hook):
         saved = checkpoint.get('meta', {}).get('base', {})
         if not saved:
             runner.logger.warning(
-                'The checkpoint does not hold the frozen base, nor say which one it was trained '
-                "on. The model's own pretrained weights are used."
+                f'{name_of(checkpoint)} does not hold the frozen base, nor say which one it was '
+                "trained on. The model's own pretrained weights are used."
             )
         try:
-            check_base(unwrap(runner.model), saved, 'The checkpoint')
+            check_base(unwrap(runner.model), saved, name_of(checkpoint))
         except CheckpointError as error:
             if self.base_mismatch == 'error':
                 raise

@@ -10,8 +10,10 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
+from torch import nn
 
-from mtpeft.checkpoints.files import CheckpointError, safe_load
+from mtpeft.checkpoints.files import CheckpointError, name_of, safe_load
+from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.checkpoints.schemes import use_safe_loading
 
 
@@ -128,3 +130,50 @@ def test_unknown_named_model():
     use_safe_loading()
     with pytest.raises(KeyError, match='resnet50'):
         CheckpointLoader.load_checkpoint('torchvision://resnet50_')
+
+
+W = dict(w=torch.ones(2))
+FORMS = {
+    'None': (None, 'got None'),
+    'a list': ([W], 'got a list'),
+    'a tensor': (torch.ones(2), 'got a Tensor'),
+    'nothing': ({}, 'got no tensor'),
+    'numbers': (dict(a=1, b='x'), 'got no tensor among the keys'),
+    'number keys': ({0: torch.ones(1)}, r'got the key 0 \(a int\)'),
+    'no state': (dict(state_dict=None, meta={}), "got None as 'state_dict'"),
+    'an empty state': (dict(state_dict={}), "an empty 'state_dict'"),
+    'a state of tuples': (dict(state_dict=[('w', torch.ones(1))]), "got a list as 'state_dict'"),
+    'a number in the state': (dict(state_dict=dict(W, v=1.0)), "got a float as 'v'"),
+    'number keys in the state': (dict(state_dict={1: torch.ones(1)}), 'got the key 1'),
+    'odd meta': (dict(state_dict=W, meta=[1]), "got a list as 'meta'"),
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_what_has_no_form_of_a_checkpoint_is_one_error_with_its_file(tmp_path, form):
+    content, found = FORMS[form]
+    torch.save(content, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=f'Checkpoint .*odd.pth: expected tensors.*{found}'):
+        safe_load(tmp_path / 'odd.pth')
+
+
+def test_a_header_of_great_depth_is_an_error(tmp_path):
+    save_file(W, tmp_path / 'deep.safetensors', metadata=dict(cfg='[' * 100_000))
+    with pytest.raises(CheckpointError, match='deep.safetensors'):
+        safe_load(tmp_path / 'deep.safetensors')
+
+
+def test_what_was_loaded_knows_its_file_and_is_saved_as_a_plain_container(tmp_path):
+    torch.save(dict(state_dict=W, meta=dict(epoch=1)), tmp_path / 'a.pth')
+    loaded = safe_load(tmp_path / 'a.pth')
+    assert name_of(loaded) == f'Checkpoint {tmp_path / "a.pth"}'
+    torch.save(loaded, tmp_path / 'b.pth')
+    assert dict(torch.load(tmp_path / 'b.pth', weights_only=True)).keys() == loaded.keys()
+
+
+@pytest.mark.parametrize('kind', [torch.complex64, torch.bool, torch.int64], ids=str)
+def test_another_kind_of_numbers_is_named_by_its_key(kind):
+    with pytest.raises(CheckpointError, match=f'weight: expected torch.float32, got {kind}'):
+        load_checked(
+            nn.Linear(2, 2), dict(nn.Linear(2, 2).state_dict(), weight=torch.ones(2, 2).to(kind))
+        )

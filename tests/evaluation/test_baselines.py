@@ -18,12 +18,9 @@ def test_a_number_is_the_headline():
     assert resolve_baselines(more, TASKS)['depth'] == dict(rmse=0.6, delta1=80.0)
 
 
-@pytest.mark.parametrize('suffix', ['json', 'py'])
-def test_one_file_serves_configs_with_fewer_tasks(tmp_path, suffix):
-    path = tmp_path / f'baselines.{suffix}'
-    content = dict(GOOD, normals=18.0)
-    text = json.dumps(dict(baselines=content)) if suffix == 'json' else f'baselines = {content}'
-    path.write_text(text)
+def test_one_file_serves_configs_with_fewer_tasks(tmp_path):
+    path = tmp_path / 'baselines.json'
+    path.write_text(json.dumps(dict(baselines=dict(GOOD, normals=18.0))))
     assert resolve_baselines(str(path), TASKS) == RESOLVED
     assert MultiTaskEvaluator(tasks=['depth'], baselines=path).baselines == dict(
         depth=dict(rmse=0.6)
@@ -58,3 +55,26 @@ def test_a_misspelt_name_in_a_file_is_refused(tmp_path):
     path.write_text(json.dumps(GOOD))
     with pytest.raises(ValueError, match="a dict 'baselines'"):
         resolve_baselines(path, TASKS)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('b.yaml', 'baselines: !!python/object/apply:builtins.open ["{mark}", "w"]'),
+        ('b.py', 'open({mark!r}, "w")\nbaselines = dict(semseg=1.0, depth=1.0)'),
+        ('b.json', '{{"custom_imports": {{"imports": ["evil"]}}, "semseg": 1.0}}'),
+        ('c.json', '{{"_base_": "{folder}/b.py", "semseg": 1.0}}'),
+        ('deep.json', '[' * 100_000),
+        ('list.json', '[1, 2]'),
+    ],
+)
+def test_a_file_is_read_as_json_and_runs_nothing(tmp_path, monkeypatch, name, text):
+    mark = tmp_path / 'ran'
+    (tmp_path / 'b.py').write_text(f'open({str(mark)!r}, "w")\nbaselines = dict()')
+    (tmp_path / 'evil.py').write_text(f'open({str(mark)!r}, "w")')
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / name
+    path.write_text(text.format(mark=mark, folder=tmp_path) if '{' in text else text)
+    with pytest.raises(ValueError, match=f"baselines file '{path}'.*(JSON|dict 'baselines')"):
+        resolve_baselines(path, TASKS)
+    assert not mark.exists()

@@ -168,7 +168,7 @@ def test_what_is_no_checkpoint_of_a_run(folder, last, tmp_path):
     out = tmp_path / 'out.safetensors'
     refused("(?s)no checkpoint of a run.*'patch_embed.proj.weight'", folder / 'base.pth', out)
     torch.save(dict(state_dict=dict(a=1), meta=dict(epoch=1)), tmp_path / 'odd.pth')
-    refused("got 'state_dict', 'meta'", tmp_path / 'odd.pth', out)
+    refused("odd.pth: expected tensors by name.*got a int as 'a'", tmp_path / 'odd.pth', out)
     (tmp_path / 'noise.pth').write_bytes(b'noise')
     refused('truncated, damaged', tmp_path / 'noise.pth', out)
     refused('does not exist', tmp_path / 'none.pth', out)
