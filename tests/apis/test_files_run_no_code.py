@@ -42,6 +42,8 @@ PLACES = [(), ('backbone',), ('decoder',), ('decoder', 'head'), ('necks', 0)]
 def mmseg_backbone(bomb):
     cfg = config(bomb, ())
     del cfg.model.init_cfg
+    cfg.model.backbone.train_also = []
+    cfg.model.backbone.plugins = []
     cfg.model.backbone.backbone = dict(
         type='mmseg.MixVisionTransformer', embed_dims=8, num_layers=[1] * 4,
         num_heads=[1] * 4, init_cfg=dict(type='Pretrained', checkpoint=str(bomb)),
