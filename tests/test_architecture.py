@@ -42,8 +42,8 @@ MAY_IMPORT = {
     ),
     'converters': ('utils',),
     'apis': (
-        'hooks', 'visualization', 'optim', 'checkpoints', 'models', 'evaluation', 'adapters',
-        'structures', 'tasks', 'registry', 'utils',
+        'hooks', 'visualization', 'optim', 'checkpoints', 'models', 'evaluation', 'datasets',
+        'adapters', 'structures', 'tasks', 'registry', 'utils',
     ),
 }  # fmt: skip
 

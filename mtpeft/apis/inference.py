@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch import nn
 
 from mtpeft.adapters.ranks.low_rank import compact
@@ -17,6 +17,7 @@ from mtpeft.apis.merged_file import is_merged, load_merged
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.checkpoints.schemes import use_safe_loading
+from mtpeft.datasets.files import read_image
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
@@ -24,7 +25,7 @@ from mtpeft.utils.paths import local_path
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.visualization.visualizer import MultiTaskVisualizer
 
-Picture = str | Path | np.ndarray
+Picture = str | Path | np.ndarray | Image.Image
 _SHIPPED = 'mtpeft:'
 
 
@@ -137,41 +138,64 @@ class MultiTaskInferencer:
         """Predict.
 
         Args:
-            images: A path or an array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; or a list of
-                them, of any sizes, which is one batch.
+            images: The path of a file, read as data sets read it (without regard to EXIF); an
+                array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; a picture of Pillow; or a list
+                of them, of any sizes, which is one batch.
             tasks: Tasks to return in this call, of those the inferencer has.
 
         Returns:
             A dict of arrays by task (a list of dicts for a list): class indices ``(H, W)`` int64,
             probabilities and values ``(H, W)`` float32, vectors ``(H, W, 3)`` float32.
         """
-        if isinstance(images, str | Path | np.ndarray):
+        if not isinstance(images, Sequence) or isinstance(images, str):
             return self([images], tasks)[0]
+        if not images:
+            return []
         wanted = requested_tasks(tasks, self.tasks, 'The inferencer')
         pictures = [self.prepare(picture, i) for i, picture in enumerate(images)]
         samples = _predicted(self.model, pictures, wanted)
         return [{name: _to_array(sample.get_pred(name)) for name in wanted} for sample in samples]
 
     def prepare(self, picture: Picture, index: int = 0) -> dict:
-        """A path or array as the model takes it, after the transforms.
+        """A picture as the model takes it, after the transforms.
 
         Raises:
-            ValueError: it is no picture.
+            FileNotFoundError: there is no such file.
+            DataFileError: the file is no picture that can be read, or a decompression bomb.
+            ValueError: it is no picture, an empty one, or an address instead of a path.
         """
-        path = '' if isinstance(picture, np.ndarray) else str(picture)
-        image = picture if isinstance(picture, np.ndarray) else mmcv.imread(local_path(path))
-        if image is None:
-            raise ValueError(f'{path} is no picture that can be read.')
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(
-                f'Expected a picture (H, W, 3) of uint8, got {image.shape} of {image.dtype}.'
-            )
+        path = str(picture) if isinstance(picture, str | Path) else ''
+        image = _read(path) if path else _pixels(picture, index)
         size = image.shape[:2]
         results = dict(
             img=image, img_path=path, img_id=str(index), sample_idx=index, img_shape=size,
             ori_shape=size, tasks=self.model.tasks, labels={},
         )  # fmt: skip
         return self.pipeline(results)
+
+
+def _read(path: str) -> np.ndarray:
+    if not Path(local_path(path)).is_file():
+        raise FileNotFoundError(f'{path}: no such file (looked from {Path.cwd()}).')
+    return read_image(path)
+
+
+def _pixels(picture: Any, index: int) -> np.ndarray:
+    """A picture that is in memory, ``(H, W, 3)``, uint8, BGR."""
+    if isinstance(picture, Image.Image):
+        picture = np.ascontiguousarray(np.asarray(picture.convert('RGB'))[..., ::-1])
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(
+            f'Expected picture {index} to be a path, an array (H, W, 3) of uint8 in BGR, or a '
+            f'picture of Pillow, got {type(picture).__name__}.'
+        )
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise ValueError(
+            f'Expected a picture (H, W, 3) of uint8, got {picture.shape} of {picture.dtype}.'
+        )
+    if not picture.size:
+        raise ValueError(f'Picture {index} is empty: {picture.shape[0]} x {picture.shape[1]}.')
+    return picture
 
 
 def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
