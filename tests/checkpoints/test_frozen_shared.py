@@ -7,6 +7,7 @@ from helpers.configs import PICO, build
 from helpers.engine import call_tool, tiny, train, write_base
 from helpers.vera import KINDS, registered
 from safetensors.torch import load_file
+from torch import nn
 
 from mtpeft.apis import init_model
 from mtpeft.checkpoints.files import CheckpointError, safe_load
@@ -90,6 +91,18 @@ def test_the_base_is_the_same_whatever_lies_beside_it(kind, base):
         model.init_weights()
         identities.add(model.backbone.base_identity()['sha256'])
     assert len(identities) == 1
+
+
+def test_what_an_adapter_has_besides_is_no_base(base):
+    model = MODELS.build(config(base, 'buffers').model)
+    model.init_weights()
+    before = model.backbone.base_identity()
+    for layer in model.backbone.adapter_layers().values():
+        layer.adapter.register_buffer('noise', torch.randn(3))
+        layer.adapter.still = nn.Parameter(torch.randn(3), requires_grad=False)
+    assert model.backbone.base_identity() == before
+    keys = {k for k in model.state_dict() if k.endswith(('.noise', '.still'))}
+    assert keys and not keys & frozen_state_keys(model)
 
 
 @pytest.mark.parametrize('kind', KINDS)
