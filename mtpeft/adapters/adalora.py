@@ -88,6 +88,11 @@ def _pair(q: Tensor, p: Tensor, values: Tensor) -> list[Tensor]:
     return [q, p * values[..., None, :]]
 
 
+def has_triplets(group: RankGroup) -> bool:
+    """Whether a group's components are triplets, which :func:`orthogonality` measures."""
+    return isinstance(group.adapter, AdaLoRA)
+
+
 def orthogonality(group: RankGroup) -> Tensor:
     r"""How far the vectors of each stream's triplets are from orthonormal, ``(2, S)``.
 

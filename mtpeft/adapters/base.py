@@ -1,30 +1,67 @@
 """What every adapter method has in common."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mtpeft.ops.gelu_low_rank_add import LowRankSum, made
+from mtpeft.adapters.stacked_state import StackedState
 
 
-class Remembered(NamedTuple):
-    """What a layer keeps of the shared pass for the lane pass of the same block.
+@dataclass(frozen=True)
+class Coupling:
+    """How the lanes of a layer and its shared stream depend on each other.
+
+    What a lane gets of the shared stream is the *memory* that
+    :meth:`Adapter.shared_and_memory` returns beside the output.
 
     Attributes:
-        output: The layer's output for the shared stream.
-        lane_input: What the adapter's lanes want of the shared stream (see
-            :meth:`Adapter.shared_and_memory`), ``None`` for nothing.
-        input: The layer's input, where a gradient will flow to it.
+        reads: What lanes read of the shared stream: ``'input'``, what the frozen layer made of its
+            input; ``'output'``, what its own path made (and so its input too); ``None``, nothing.
+        read_by_shared: The shared stream's output is made of the lanes', by the method
+            ``shared_from_lanes(layer, x, lanes)``, so both run together.
+        while_same: A lane gets the memory only where its input is still the shared stream's, and
+            ``None`` behind the first layer with lanes.
     """
 
-    output: Tensor
-    lane_input: Tensor | None
-    input: Tensor | None = None
+    reads: Literal['input', 'output'] | None = None
+    read_by_shared: bool = False
+    while_same: bool = False
+
+    @property
+    def ties(self) -> bool:
+        """Can lanes not do without a shared stream?"""
+        return self.reads is not None or self.read_by_shared
 
 
-class Adapter(nn.Module):
+class Unstacked(NamedTuple):
+    """A tensor that every lane gets whole: it is the same for all and has no task axis."""
+
+    tensor: Tensor
+
+
+class Merged(NamedTuple):
+    """What of an adapter is left in weights, see :meth:`Adapter.merged`.
+
+    Attributes:
+        weight: Of the layer; ``None``: nothing passes it but lanes.
+        task_weights: Of the lanes, ``(T, *weight.shape)``; ``None``: there are none, or they stay.
+        lanes: The adapter of lanes that stay, without what the shared path alone has.
+        both: W0 above W', ``(2 out, ...)``, where lanes read the one and the shared stream goes on
+            with the other.
+        note: Why lanes stay.
+    """
+
+    weight: Tensor | None
+    task_weights: Tensor | None = None
+    lanes: 'Adapter | None' = None
+    both: Tensor | None = None
+    note: str = ''
+
+
+class Adapter(StackedState):
     """Parameters beside one frozen layer, for the shared stream and for ``T`` task lanes.
 
     A method is a subclass: it creates its parameters, says how a stream passes the layer
@@ -46,15 +83,10 @@ class Adapter(nn.Module):
 
     #: the shared path, and a lane that sees its own input only, change the weight and nothing else
     mergeable = True
-    #: the lanes need the shared stream's input of this layer (``frozen_input='shared'``)
-    lane_reads_shared_input = False
-    #: the lanes need the output of the shared path of this very layer
-    lane_reads_shared_output = False
-    #: the shared stream needs the lanes of the same layer, so both must run together
-    shared_reads_lanes = False
-    #: what :meth:`shared_and_memory` keeps is its input, as dropout left it; a lane gets it where
-    #: its own input is still the shared stream's, and ``None`` behind the first layer with lanes
-    memory_is_input = False
+    #: how lanes and shared stream depend on each other; a method may set it in its constructor
+    coupling = Coupling()
+    #: can stand beside a module with layers inside, such as an MLP or a block, for its lanes
+    beside_modules = False
 
     def __init__(self, layer: nn.Module, tasks: Sequence[str] = ()) -> None:
         super().__init__()
@@ -62,15 +94,6 @@ class Adapter(nn.Module):
         self.shared_parameters: dict[str, list[str]] = {}
         self.task_parameters: dict[str, list[str]] = {}
         self.base_parameters: dict[str, list[str]] = {}
-
-    #: :meth:`prepare` was called for the pass that is made now
-    prepared = False
-    #: can stand beside a module with layers inside, such as an MLP or a block, for its lanes
-    beside_modules = False
-    #: a Linear layer's lanes convolve, so they have to know the map that its tokens are of
-    needs_map = False
-    #: the option with which lanes need no map
-    without_map = 'kernel_size=None'
 
     # -- the streams ---------------------------------------------------------------------------
 
@@ -90,38 +113,10 @@ class Adapter(nn.Module):
         Args:
             layer: The adapted layer.
             x: This task's input of the layer.
-            params: This task's slice of what :meth:`lane_tensors` gives, without the task axis, and
-                :meth:`lane_constants`.
+            params: This task's slice of what :meth:`lane_tensors` gives, without the task axis.
             memory: What :meth:`shared_and_memory` kept.
         """
         raise TypeError(f'{type(self).__name__} has no task lanes.')
-
-    def lane_unmade(
-        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
-    ) -> Tensor | LowRankSum:
-        """:meth:`lane`, or what it is the sum of, for :meth:`lane_after` of the next layer.
-
-        Not called under ``torch.vmap``.
-        """
-        return self.lane(layer, x, params, memory)
-
-    def lane_after(
-        self,
-        layer: nn.Module,
-        activation: nn.Module,
-        x: Tensor | LowRankSum,
-        params: dict[str, Tensor],
-        memory: Tensor | None,
-    ) -> Tensor:
-        """:meth:`lane` of ``activation(x)``, which a method that reads little of it need not make.
-
-        Not called under ``torch.vmap``.
-        """
-        return self.lane(layer, activation(made(x)), params, memory)
-
-    def shared_from_lanes(self, layer: nn.Module, x: Tensor, lanes: list[Tensor]) -> Tensor:
-        """The shared stream's output where it is made of the lanes' (``shared_reads_lanes``)."""
-        raise TypeError(f'{type(self).__name__} does not make its shared stream of its lanes.')
 
     def without_shared(self) -> None:
         """Give up the shared stream, where none but the lanes pass the layer.
@@ -129,8 +124,8 @@ class Adapter(nn.Module):
         Raises:
             ValueError: the lanes cannot do without.
         """
-        reads = self.lane_reads_shared_input or self.lane_reads_shared_output
-        if reads or self.shared_reads_lanes:
+        if self.coupling.ties:
+            reads = self.coupling.reads is not None
             raise ValueError(
                 f'{type(self).__name__} ties its lanes to a shared stream '
                 f"({'they read it' if reads else 'it reads them'}), and streams='network' has "
@@ -163,12 +158,24 @@ class Adapter(nn.Module):
         """
         return torch.stack([self.weight(layer, task) for task in self.tasks])
 
+    def merged(self, layer: nn.Module, has_shared: bool = True, idle: bool = False) -> Merged:
+        """What of the adapter can be held by weights, for inference.
+
+        Args:
+            layer: The adapted layer.
+            has_shared: A shared stream passes the layer.
+            idle: Nobody reads what the shared stream's path adds.
+
+        Raises:
+            NotMergeableError: nothing.
+        """
+        if not self.tasks:
+            return Merged(self.weight(layer))
+        weights = self.task_weights(layer)
+        return Merged(self.weight(layer) if has_shared else None, weights)
+
     def reset_from_weight(self, layer: nn.Module) -> None:
         """Called when the frozen weight was (re)loaded; methods that start from it override."""
-
-    def prepare(self, layer: nn.Module) -> None:
-        """Renew what is kept of the frozen weight, before a compiled graph that cannot passes."""
-        self.prepared = True
 
     def stream_weight(self, layer: nn.Module) -> Tensor | None:
         """The weight that the shared stream passes in a pass made now, with its gradient.
@@ -184,23 +191,26 @@ class Adapter(nn.Module):
         names = (name for names in self.task_parameters.values() for name in names)
         return {name: getattr(self, name) for name in names}
 
-    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
-        """What :meth:`lane` gets a slice of, ``(T, ...)`` by name; the parameters by default."""
-        return self.lane_parameters()
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor | Unstacked]:
+        """What :meth:`lane` gets a slice of, ``(T, ...)`` by name; the parameters by default.
 
-    def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
-        """What :meth:`lane` gets besides, made once a pass and the same for every lane."""
-        return {}
+        Called once a pass.
+        """
+        return self.lane_parameters()
 
     def lane_slices(
         self, layer: nn.Module, tasks: Sequence[int] | None = None
     ) -> list[dict[str, Tensor]]:
         """What :meth:`lane` gets for each of the lanes ``tasks``, by position; all by default."""
-        # rows taken one by one would each get their gradient in a stack of zeros
-        rows = {name: stacked.unbind() for name, stacked in self.lane_tensors(layer).items()}
-        constants = self.lane_constants(layer)
+        same, rows = {}, {}
+        for name, given in self.lane_tensors(layer).items():
+            if isinstance(given, Unstacked):
+                same[name] = given.tensor
+            else:
+                # rows taken one by one would each get their gradient in a stack of zeros
+                rows[name] = given.unbind()
         tasks = range(len(self.tasks)) if tasks is None else tasks
-        return [{**{name: row[i] for name, row in rows.items()}, **constants} for i in tasks]
+        return [{**{name: row[i] for name, row in rows.items()}, **same} for i in tasks]
 
     def task_index(self, task: str) -> int:
         """Position of ``task`` on the task axis."""
@@ -209,50 +219,6 @@ class Adapter(nn.Module):
     def ranks(self) -> dict[str, int]:
         """Rank of the shared path (key ``'shared'``) and of each task, for reports."""
         return {}
-
-    # -- state: one key a task -----------------------------------------------------------------
-
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name, stacked in self.lane_parameters().items():
-            destination.pop(prefix + name)
-            for index, task in enumerate(self.tasks):
-                one = stacked[index]
-                destination[f'{prefix}{name}.{task}'] = one if keep_vars else one.detach()
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict,
-        prefix: str,
-        local_metadata: dict,
-        strict: bool,
-        missing_keys: list,
-        unexpected_keys: list,
-        error_msgs: list,
-    ) -> None:
-        stacked = {}
-        for name, parameter in self.lane_parameters().items():
-            keys = [f'{prefix}{name}.{task}' for task in self.tasks]
-            missing_keys += [key for key in keys if key not in state_dict]
-            wrong = [
-                f'{key}: expected shape {tuple(parameter.shape[1:])}, '
-                f'got {tuple(state_dict[key].shape)}'
-                for key in keys
-                if key in state_dict and state_dict[key].shape != parameter.shape[1:]
-            ]
-            error_msgs += wrong
-            if not wrong:
-                rows = [state_dict.get(key, parameter.detach()[i]) for i, key in enumerate(keys)]
-                rows = [row.to(parameter) for row in rows]
-                stacked[prefix + name] = torch.stack(rows) if rows else parameter.detach()
-            else:
-                stacked[prefix + name] = parameter.detach()
-        super()._load_from_state_dict(
-            {**state_dict, **stacked}, prefix, local_metadata, strict, missing_keys, [], error_msgs
-        )
-        if strict:
-            own = {prefix + name for name in self.state_dict()}
-            unexpected_keys += [k for k in state_dict if k.startswith(prefix) and k not in own]
 
     def extra_repr(self) -> str:
         lanes = f', tasks={list(self.tasks)}' if self.tasks else ''

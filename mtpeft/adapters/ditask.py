@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import Adapter, matrix_shape
+from mtpeft.adapters.base import Adapter, Coupling, matrix_shape
 from mtpeft.adapters.formed_once import FormedOnce
+from mtpeft.adapters.lanes.current import now
 from mtpeft.ops.cpab import cpab_displacement
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
@@ -109,7 +110,7 @@ class DiTASK(FormedOnce, Adapter):
         (torch.Size([1, 15]), torch.Size([2, 1, 3]))
     """
 
-    memory_is_input = True
+    coupling = Coupling(while_same=True)
 
     def __init__(
         self,
@@ -158,13 +159,12 @@ class DiTASK(FormedOnce, Adapter):
     def decomposition(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
         """U ``(parts, out / parts, n)``, S ``(parts, n)``, V^T ``(parts, n, in)`` of the weight."""
         # a compiled graph cannot compare versions: it would break here
-        if not (self.prepared and torch.compiler.is_compiling()):
+        if not (now.prepared and torch.compiler.is_compiling()):
             self._renew(layer)
         return self.U, self.S, self.Vh
 
     def prepare(self, layer: nn.Module) -> None:
         self._renew(layer)
-        super().prepare(layer)
 
     def _renew(self, layer: nn.Module) -> None:
         weight = layer.weight

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters.lora import LoRA
+from mtpeft.ops.plain import plain_ops
 from mtpeft.registry import ADAPTERS
 
 # Numbers in W0 (times the lanes) from which on the norm is cheaper without B A in full; measured by
@@ -117,7 +118,7 @@ def row_norms(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
     with torch.autocast(weight.device.type, enabled=False):
         a = a.flatten(b.ndim - 1)
         weight, a, b = (_at_least_float32(x) for x in (weight.flatten(1), a, b))
-        if weight.numel() * a.shape[:-2].numel() < _LARGE:
+        if weight.numel() * a.shape[:-2].numel() < _LARGE or plain_ops():
             return (weight + scale * (b @ a)).square().sum(-1).sqrt()
         products = (a.flatten(0, -2) @ weight.mT).view(*a.shape[:-1], -1).mT
         change = 2 * scale * products + scale**2 * (b @ (a @ a.mT))

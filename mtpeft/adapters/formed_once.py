@@ -1,11 +1,14 @@
 """Weights that are formed of parameters and kept while nothing is trained."""
 
 import operator
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mtpeft.adapters.lanes.current import within
 
 
 class FormedOnce(nn.Module):
@@ -42,6 +45,9 @@ class FormedOnce(nn.Module):
             self._formed = {**(self._formed or {}), name: kept}
         return kept[2]
 
+    def prepare(self, layer: nn.Module) -> None:
+        """Renew what is kept of the layer's weight, before a compiled graph that cannot passes."""
+
     def train(self, mode: bool = True) -> 'FormedOnce':
         self._formed = None
         return super().train(mode)
@@ -49,3 +55,17 @@ class FormedOnce(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
         self._formed = None
         return super()._apply(*args, **kwargs)
+
+
+@contextmanager
+def prepared(adapted: Iterable[tuple[nn.Module, nn.Module]]) -> Iterator[None]:
+    """A context for a compiled graph: what adapters keep of their layers' weights is up to date.
+
+    Args:
+        adapted: Layers, each with its adapter.
+    """
+    for layer, adapter in adapted:
+        if isinstance(adapter, FormedOnce):
+            adapter.prepare(layer)
+    with within(prepared=True):
+        yield

@@ -11,12 +11,13 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
+from mtpeft.adapters.lanes.current import now, within
 from mtpeft.ops.formed_linear import best_form, formed_linear
-from mtpeft.ops.gelu_low_rank_add import LowRankSum, made
-from mtpeft.ops.linear_formed_again import Make, linear_formed_again
+from mtpeft.ops.linear_formed_again import Make, forms_again, linear_formed_again
 from mtpeft.ops.low_rank_add import low_rank_add
+from mtpeft.ops.plain import plain_ops
+from mtpeft.utils.torch_private import is_batched
 
-_is_batched = torch._C._functorch.is_batchedtensor
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -29,17 +30,9 @@ class AdapterLayer:
 
     Attributes:
         adapter: The :class:`~mtpeft.adapters.base.Adapter`.
-        stream: What carries the current pass (set by :mod:`mtpeft.adapters.lanes.block` while a
-            lane block runs), ``None`` for a plain pass of the shared stream.
-        output_stays: Nobody changes this layer's output in place, so it may be kept for the
-            backward pass. A backbone whose family is known says so; alone, a layer is careful.
-        forms_again: The layer has :meth:`convolve_formed_again`.
     """
 
     adapter: Adapter
-    stream: Any = None
-    output_stays = False
-    forms_again = False
 
     @classmethod
     def adopt(cls, layer: nn.Module) -> 'AdapterLayer':
@@ -68,14 +61,16 @@ class AdapterLayer:
         """``W x`` (``+ b``) with this layer's geometry and another weight of its shape."""
         raise TypeError(f'{type(self).__name__} defines no product with another weight.')
 
-    def convolve_formed_again(
+    def convolve_formed(
         self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
-        """:meth:`convolve` with a weight that is made, and made again in the backward pass.
+        """:meth:`convolve` with the weight that ``make`` makes of ``sources``.
 
-        See :func:`~mtpeft.ops.linear_formed_again.linear_formed_again`.
+        ``make`` has the contract of :func:`~mtpeft.ops.linear_formed_again.linear_formed_again`,
+        which a Linear layer in training calls: it makes the weight again in the backward pass.
         """
-        raise TypeError(f'{type(self).__name__} defines no product with a weight formed again.')
+        weight = make(*(source[None] for source in sources))[0]
+        return self.convolve(x, weight.to(x.dtype), bias)
 
     def adapted(
         self,
@@ -140,17 +135,10 @@ class AdapterLayer:
         return frozen + scale * self.low_rank(x, a, b)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.adapter(self, x) if self.stream is None else self.stream(self, x)
-
-    def unmade(self, x: Tensor) -> Tensor | LowRankSum:
-        """``forward(x)``, or what it is the sum of, for :meth:`after` of the next layer."""
-        unmade = getattr(self.stream, 'unmade', None)
-        return self(x) if unmade is None else unmade(self, x)
-
-    def after(self, activation: nn.Module, x: Tensor | LowRankSum) -> Tensor:
-        """``forward(activation(x))``, without the whole of ``activation(x)`` where that is less."""
-        after = getattr(self.stream, 'after', None)
-        return self(activation(made(x))) if after is None else after(self, activation, x)
+        stream = now.stream
+        if stream is None or self not in stream.carries:
+            return self.adapter(self, x)
+        return stream(self, x)
 
 
 class AdapterLinear(AdapterLayer, nn.Linear):
@@ -164,14 +152,16 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         torch.Size([3, 4])
     """
 
-    forms_again = True
+    #: Nobody changes this layer's output in place, so it may be kept for the backward pass. A
+    #: backbone whose family is known says so; alone, a layer is careful.
+    output_stays = False
 
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
 
     def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
         x = autocast(x)
-        if x.ndim < 2 or x.dtype != frozen.dtype:
+        if x.ndim < 2 or x.dtype != frozen.dtype or plain_ops():
             return super()._added(frozen, x, a, b, scale)
         return low_rank_add(frozen, x, a, b, scale)
 
@@ -180,7 +170,7 @@ class AdapterLinear(AdapterLayer, nn.Linear):
         trained = self.weight.requires_grad and torch.is_grad_enabled()
         # what a form costs was measured in float32, and in half precision it rounds otherwise
         half = x.dtype in _HALVES or torch.is_autocast_enabled(x.device.type)
-        if x.ndim < 2 or trained or half or x.dtype != self.weight.dtype:
+        if x.ndim < 2 or trained or half or x.dtype != self.weight.dtype or plain_ops():
             return 'plain'
         return best_form(
             rows=x.numel() // x.shape[-1],
@@ -189,7 +179,7 @@ class AdapterLinear(AdapterLayer, nn.Linear):
             rank=len(a),
             gain=gain is not None,
             lanes=lanes,
-            same_input=lanes > 1 and not _is_batched(x),
+            same_input=lanes > 1 and not is_batched(x),
             grad=torch.is_grad_enabled(),
             output_stays=self.output_stays,
         )
@@ -197,9 +187,11 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
-    def convolve_formed_again(
+    def convolve_formed(
         self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
     ) -> Tensor:
+        if not forms_again(self):
+            return super().convolve_formed(x, make, sources, bias)
         x = autocast(x)
         return linear_formed_again(x, None if bias is None else bias.to(x.dtype), make, *sources)
 
@@ -249,20 +241,17 @@ class AdapterModule(AdapterLayer):
     """
 
     channels_last = True
-    #: what the module takes besides its input, in the current pass
-    _rest: tuple[tuple, dict] = ((), {})
 
     def frozen(self, x: Tensor) -> Tensor:
-        """The module itself."""
-        args, options = self._rest
+        """The module itself, with what it takes besides its input in this pass."""
+        args, options = now.rest.get(id(self), ((), {}))
         return super(AdapterLayer, self).forward(x, *args, **options)
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
-        self._rest = args, options
-        try:
+        if not (args or options):
             return super().forward(x)
-        finally:
-            self._rest = (), {}
+        with within(rest={**now.rest, id(self): (args, options)}):
+            return super().forward(x)
 
     @classmethod
     def of(cls, module: nn.Module) -> 'AdapterModule':

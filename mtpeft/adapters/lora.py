@@ -1,13 +1,14 @@
 """LoRA: low-rank adaptation (arXiv 2106.09685)."""
 
 from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import NotMergeableError, check_rank
-from mtpeft.adapters.ranks.low_rank import LowRankAdapter
-from mtpeft.ops.gelu_low_rank_add import LowRankSum, gelu_low_rank_add, takes_less
+from mtpeft.adapters.base import Coupling, Merged, NotMergeableError, check_rank, matrix_shape
+from mtpeft.adapters.ranks.low_rank import SHARED, LowRankAdapter
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
 
@@ -62,6 +63,8 @@ class LoRA(LowRankAdapter):
         self.task_rank = check_rank(rank if task_rank is None else task_rank, layer, 'task_rank')
         self.scale = scale
         self.frozen_input = frozen_input
+        if tasks and frozen_input == 'shared':
+            self.coupling = Coupling(reads='input')
         self.dropout = nn.Dropout(dropout)
         self._make_shared(layer)
         if tasks:
@@ -92,10 +95,6 @@ class LoRA(LowRankAdapter):
                 bound = one.numel() ** -0.5
                 nn.init.uniform_(parameter, -bound, bound)
 
-    @property
-    def lane_reads_shared_input(self) -> bool:
-        return self.frozen_input == 'shared' and bool(self.tasks)
-
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         return self.groups['task'].effective()
 
@@ -123,11 +122,11 @@ class LoRA(LowRankAdapter):
         self, layer: nn.Module, x: Tensor, a: Tensor, b: Tensor, gain: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """The shared stream's output and memory, with the given factors and gain."""
-        if not self._drops and not self.lane_reads_shared_input:
+        if not self._drops and not self.coupling.reads:
             return layer.adapted(x, a, b, self.scale, gain), None
         frozen = layer.frozen(x)
         out = layer.side_by_side(frozen, self.dropout(x), a, b, self.scale, gain)
-        return out, frozen if self.lane_reads_shared_input else None
+        return out, frozen if self.coupling.reads else None
 
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
@@ -137,30 +136,16 @@ class LoRA(LowRankAdapter):
             return layer.adapted(x, *pair, self.scale, gain, len(self.tasks))
         return layer.side_by_side(memory, x, *pair, self.scale, gain)
 
-    def lane_unmade(
-        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
-    ) -> Tensor | LowRankSum:
-        if params.get('gain') is not None or not self._adds_a_product(layer, memory):
-            return super().lane_unmade(layer, x, params, memory)
-        return LowRankSum(memory, x, params['task_A'], params['task_B'], self.scale)
+    def low_rank_lane(
+        self, params: dict[str, Tensor], memory: Tensor
+    ) -> tuple[Tensor, Tensor, float, Tensor | None] | None:
+        """A, B, the scale and the gain of a lane that adds their product to ``memory``.
 
-    def lane_after(
-        self,
-        layer: nn.Module,
-        activation: nn.Module,
-        x: Tensor | LowRankSum,
-        params: dict[str, Tensor],
-        memory: Tensor | None,
-    ) -> Tensor:
-        if not (self._adds_a_product(layer, memory) and takes_less(activation, x)):
-            return super().lane_after(layer, activation, x, params, memory)
-        factors = params['task_A'], params['task_B']
-        out = gelu_low_rank_add(memory, x, *factors, self.scale, activation.approximate)
-        return layer.scaled(out, params.get('gain'))
-
-    def _adds_a_product(self, layer: nn.Module, memory: Tensor | None) -> bool:
-        """Is a lane the frozen output, which is there, and a product, whatever class this is?"""
-        return memory is not None and type(self).lane is LoRA.lane and isinstance(layer, nn.Linear)
+        ``None`` where a lane is something else, as in a subclass with a :meth:`lane` of its own.
+        """
+        if type(self).lane is not LoRA.lane:
+            return None
+        return params['task_A'], params['task_B'], self.scale, params.get('gain')
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if task is not None and self.frozen_input == 'shared':
@@ -171,3 +156,47 @@ class LoRA(LowRankAdapter):
             )
         a, b = self.factors(task)
         return self.scale * torch.tensordot(b, a, dims=1)
+
+    # -- merging -------------------------------------------------------------------------------
+
+    def merged(self, layer: nn.Module, has_shared: bool = True, idle: bool = False) -> Merged:
+        try:
+            return super().merged(layer, has_shared, idle)
+        except NotMergeableError as error:
+            if not self.coupling.reads or self.coupling.read_by_shared:
+                raise
+            return self._shared_merged(layer, idle, error)
+
+    def _shared_merged(self, layer: nn.Module, idle: bool, error: NotMergeableError) -> Merged:
+        """The shared path merged, and lanes kept that want the frozen layer's output of its input.
+
+        Both outputs come from one product with W0 above W'. Where the shared stream is read by
+        nobody, W0 is enough.
+        """
+        if idle:
+            return Merged(layer.weight, lanes=self.lanes_only(), note=_READ)
+        rows, columns = matrix_shape(layer)
+        if self.rank * (rows + columns) <= rows * columns:
+            reason = str(error).split('. ')[0].rstrip('.')
+            raise NotMergeableError(
+                f'{reason}; its shared path takes fewer operations unmerged'
+            ) from error
+        both = torch.cat([layer.weight, self.weight(layer)])
+        return Merged(layer.weight, lanes=self.lanes_only(), both=both, note=_READ)
+
+    def lanes_only(self) -> 'LoRA':
+        """A copy without what the shared path alone has."""
+        kept = deepcopy(self).requires_grad_(False)
+        for name in (name for names in kept.shared_parameters.values() for name in names):
+            owner, _, attribute = name.rpartition('.')
+            delattr(kept.get_submodule(owner), attribute)
+        kept.shared_parameters = {}
+        kept.groups.pop(SHARED, None)
+        return kept
+
+    def memory_of(self, frozen: Tensor, x: Tensor) -> Any:
+        """What :meth:`lane` wants of a shared stream ``x`` that was merged, ``W0 x + b`` of it."""
+        return frozen
+
+
+_READ = "lanes read the shared stream's pass, and stay"

@@ -1,18 +1,16 @@
 """What is left of an adapter once its weights were merged, for inference."""
 
 from collections.abc import Sequence
-from copy import copy, deepcopy
+from copy import copy
+from typing import Any
 
 import torch
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import Adapter, NotMergeableError, matrix_shape
+from mtpeft.adapters.base import Adapter, NotMergeableError, Unstacked
+from mtpeft.adapters.lanes.on_map import OnMap, needs_map
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
-from mtpeft.adapters.lora import LoRA
-from mtpeft.adapters.mtlora import MTLoRA
-from mtpeft.adapters.tadformer import Passed, TADFormer
-from mtpeft.ops.gelu_low_rank_add import LowRankSum
 
 _PLAIN = {
     AdapterLinear: nn.Linear,
@@ -57,7 +55,7 @@ class MergedAdapter(Adapter):
         return layer.convolve(x, params['task_weight'], layer.bias)
 
 
-class MergedShared(Adapter):
+class MergedShared(OnMap, Adapter):
     r"""The shared path of a layer merged, its lanes kept: those that read the shared stream.
 
     A lane of MTLoRA's ``matrix`` wants W0 x, where the shared stream goes on with W' x. Both come
@@ -66,54 +64,44 @@ class MergedShared(Adapter):
 
     Args:
         layer: The adapted layer. Its weight is W0, or the one of the two that is enough.
-        adapter: Its adapter; what only the shared path has is left out of the copy here.
+        lanes: The adapter of the lanes.
         both: W0 above W', ``None`` where the layer's own weight is enough.
     """
 
-    def __init__(self, layer: nn.Module, adapter: Adapter, both: Tensor | None) -> None:
-        super().__init__(layer, adapter.tasks)
-        self.kept = deepcopy(adapter).requires_grad_(False)
-        if not isinstance(adapter, TADFormer):  # whose lanes pass the factors of the shared path
-            _drop_shared(self.kept)
+    def __init__(self, layer: nn.Module, lanes: Adapter, both: Tensor | None) -> None:
+        super().__init__(layer, lanes.tasks)
+        self.kept = lanes
         self.both = None if both is None else _frozen(both)
         names = [name for name, _ in self.named_parameters()]
         self.base_parameters = {'merged': names}
-        for flag in ('lane_reads_shared_input', 'lane_reads_shared_output', 'needs_map'):
-            setattr(self, flag, getattr(adapter, flag))
+        self.coupling = lanes.coupling
 
-    def set_map(self, size: tuple[int, int], prefix: int) -> None:
-        """See the adapter that is kept."""
-        self.kept.set_map(size, prefix)
+    @property
+    def needs_map(self) -> bool:
+        return needs_map(self.kept)
 
-    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor | Unstacked]:
         return self.kept.lane_tensors(layer)
-
-    def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
-        return self.kept.lane_constants(layer)
 
     def all_lanes(self, *args, **kwargs) -> Tensor:
         """See :meth:`~mtpeft.adapters.TADFormer.all_lanes`."""
         return self.kept.all_lanes(*args, **kwargs)
 
-    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | Passed]:
+    def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
         if self.both is None:
             frozen = out = layer.frozen(x)
         else:
             bias = None if layer.bias is None else layer.bias.repeat(2)
             both = layer.convolve(x, self.both, bias)
             frozen, out = both.chunk(2, 1 if isinstance(layer, nn.Conv2d) else -1)
-        return out, Passed(frozen, x) if isinstance(self.kept, TADFormer) else frozen
+        return out, self.kept.memory_of(frozen, x)
 
-    def lane(
-        self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | Passed
-    ) -> Tensor:
+    def lane(self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Any) -> Tensor:
         return self.kept.lane(layer, x, params, memory)
 
-    def lane_unmade(self, layer: nn.Module, x: Tensor, *args) -> Tensor | LowRankSum:
-        return self.kept.lane_unmade(layer, x, *args)
-
-    def lane_after(self, layer: nn.Module, activation: nn.Module, x: Tensor, *args) -> Tensor:
-        return self.kept.lane_after(layer, activation, x, *args)
+    def low_rank_lane(self, *args: Any) -> tuple | None:
+        """See :meth:`~mtpeft.adapters.LoRA.low_rank_lane`."""
+        return self.kept.low_rank_lane(*args)
 
     def ranks(self) -> dict[str, int]:
         return self.kept.ranks()
@@ -137,46 +125,18 @@ def merge_layer(
     """
     adapter = layer.adapter
     try:
-        if not adapter.tasks:
-            weight = adapter.weight(layer)
-            if in_lane_block:
-                return _hosted(layer, MergedAdapter(layer), weight), 'shared', ''
-            return plain_layer(layer, weight), 'shared', ''
-        weights = adapter.task_weights(layer)
-        weight = adapter.weight(layer) if has_shared else None
-        return _hosted(layer, MergedAdapter(layer, adapter.tasks, weights), weight), 'lanes', ''
+        merged = adapter.merged(layer, has_shared, idle)
     except NotMergeableError as error:
-        reason = str(error).split('. ')[0].rstrip('.')
-    if adapter.tasks and _wants_memory(adapter):
-        return _fold_shared(layer, idle, reason)
-    return None, 'left', reason
-
-
-def _wants_memory(adapter: Adapter) -> bool:
-    """Do the lanes read what the shared stream's pass leaves, and nothing the shared path has?"""
-    return (
-        isinstance(adapter, LoRA)
-        and adapter.lane_reads_shared_input
-        and not adapter.shared_reads_lanes
-    )
-
-
-def _fold_shared(
-    layer: AdapterLayer, idle: bool, reason: str
-) -> tuple[nn.Module | None, str, str]:  # fmt: skip
-    adapter = layer.adapter
-    if isinstance(adapter, MTLoRA) and adapter.mode == 'matrixv2':
-        return _hosted(layer, MergedShared(layer, adapter, None), adapter.weight(layer)), *_PARTLY
-    if idle:
-        return _hosted(layer, MergedShared(layer, adapter, None), layer.weight), *_PARTLY
-    rows, columns = matrix_shape(layer)
-    if adapter.rank * (rows + columns) <= rows * columns:
-        return None, 'left', f'{reason}; its shared path takes fewer operations unmerged'
-    both = torch.cat([layer.weight, adapter.weight(layer)])
-    return _hosted(layer, MergedShared(layer, adapter, both), layer.weight), *_PARTLY
-
-
-_PARTLY = 'shared path', "lanes read the shared stream's pass, and stay"
+        return None, 'left', str(error).split('. ')[0].rstrip('.')
+    if merged.lanes is not None:
+        new = MergedShared(layer, merged.lanes, merged.both)
+        return _hosted(layer, new, merged.weight), 'shared path', merged.note
+    if merged.task_weights is not None:
+        new = MergedAdapter(layer, adapter.tasks, merged.task_weights)
+        return _hosted(layer, new, merged.weight), 'lanes', ''
+    if in_lane_block:
+        return _hosted(layer, MergedAdapter(layer), merged.weight), 'shared', ''
+    return plain_layer(layer, merged.weight), 'shared', ''
 
 
 def plain_layer(layer: AdapterLayer, weight: Tensor) -> nn.Module:
@@ -206,11 +166,3 @@ def _with_weight(layer: AdapterLayer, weight: Tensor | None) -> AdapterLayer:
 
 def _frozen(weight: Tensor) -> nn.Parameter:
     return nn.Parameter(weight.detach().contiguous(), requires_grad=False)
-
-
-def _drop_shared(adapter: Adapter) -> None:
-    for name in (name for names in adapter.shared_parameters.values() for name in names):
-        owner, _, attribute = name.rpartition('.')
-        delattr(adapter.get_submodule(owner), attribute)
-    adapter.shared_parameters = {}
-    adapter.groups.pop('shared', None)

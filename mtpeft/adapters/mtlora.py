@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import NotMergeableError
+from mtpeft.adapters.base import Coupling, Merged, NotMergeableError
 from mtpeft.adapters.lora import LoRA
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
@@ -66,6 +66,10 @@ class MTLoRA(LoRA):
         super().__init__(
             layer, tasks, dropout=dropout, task_rank=task_rank, frozen_input='shared', **kwargs
         )
+        if self.mode == 'matrixv2':
+            self.coupling = Coupling(reads='output')
+        elif self.mode == 'addition':
+            self.coupling = Coupling(reads='input', read_by_shared=True)
 
     def _make_shared(self, layer: nn.Module) -> None:
         if self.mode != 'addition':
@@ -73,14 +77,6 @@ class MTLoRA(LoRA):
             return
         self.norm = nn.LayerNorm(layer.out_features)
         self.shared_parameters = {'lora_shared': ['norm.weight', 'norm.bias']}
-
-    @property
-    def lane_reads_shared_output(self) -> bool:
-        return self.mode == 'matrixv2'
-
-    @property
-    def shared_reads_lanes(self) -> bool:
-        return self.mode == 'addition'
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.mode == 'matrix':
@@ -100,3 +96,10 @@ class MTLoRA(LoRA):
         if task is None and self.mode == 'addition':
             raise NotMergeableError("MTLoRA's mode 'addition' normalises its output: no merge.")
         return super().delta_weight(layer, task)
+
+    def _shared_merged(self, layer: nn.Module, idle: bool, error: NotMergeableError) -> Merged:
+        merged = super()._shared_merged
+        if self.mode != 'matrixv2':
+            return merged(layer, idle, error)
+        # lanes want what the merged layer gives
+        return merged(layer, True, error)._replace(weight=self.weight(layer))

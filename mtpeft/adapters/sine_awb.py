@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import NotMergeableError, matrix_shape
+from mtpeft.adapters.base import Coupling, NotMergeableError, Unstacked, matrix_shape
 from mtpeft.adapters.clock_net import ClockNet
 from mtpeft.adapters.common import SharesAcrossLayers, Site
 from mtpeft.adapters.formed_once import FormedOnce
+from mtpeft.adapters.lanes.on_map import OnMap
 from mtpeft.adapters.layers import autocast
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks.low_rank import BASE, SHARED, all_components
+from mtpeft.ops.linear_formed_again import forms_again
 from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
@@ -24,7 +26,7 @@ _MEGABYTE = 2**20
 
 
 @ADAPTERS.register_module()
-class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
+class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
     r"""Task lanes over one base whose sine is taken at the task's frequency.
 
     .. math:: M = B\,\mathrm{diag}(W)\,A, \qquad
@@ -76,6 +78,7 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
     """
 
     beside_modules = True
+    without_map = 'kernel_size=None'
     common_option = 'clock'
     own_name = 'clock_net'
 
@@ -105,11 +108,13 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
         self.base = base
         self.sine = sine
         self.lowpass = lowpass
-        self.prefix_tokens = 0  # tokens before the patches, which a kernel leaves alone
-        self.map_size: tuple[int, int] | None = None
         self._conv = isinstance(layer, nn.Conv2d)
         self._own_kernel = not self.beside and self.kernel == tuple(layer.weight.shape[2:])
         super().__init__(layer, tasks, rank, task_rank, scale, dropout)
+        if self.beside:
+            # a lane with the same input is the module's output and what its task adds
+            self.coupling = Coupling(while_same=True)
+        self.convolves = f'kernel_size={self.kernel[0] if self.kernel else None}'
         self.widths = _widths(layer)
         fan_in = self.widths[1] * math.prod(self.kernel)
         self.gain = fan_in**-0.5 if gain is None else gain
@@ -163,6 +168,11 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
         self.make_group(SHARED, axes, product=False)
 
     def without_shared(self) -> None:
+        if self.beside:
+            raise ValueError(
+                'SineAWB beside a module adds its lanes to a shared stream of its block, and '
+                "streams='network' has none; use streams='stage', or target layers"
+            )
         if self.reuse:
             raise ValueError(
                 f"reuse='{self.reuse}' ties the base to the shared stream's LoRA, and "
@@ -253,24 +263,16 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
         options = self.gain, self.sine, self.lowpass, weight
         return modulate(self.matrix(), self.frequencies(), *options)
 
-    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
-        if self._formed_again(layer):
-            own = {} if self.base == 'shared' else dict(zip('awb', self._effective(), strict=True))
-            return {**own, 'omega': self.frequencies()}
+    def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor | Unstacked]:
+        if self._own_kernel and forms_again(layer):
+            omega = self.frequencies()
+            if self.base == 'shared':  # stacked, its gradient would be as large as all weights
+                return {'omega': omega, 'base': Unstacked(self.matrix()[0])}
+            return {'omega': omega, **dict(zip('awb', self._effective(), strict=True))}
         sources, ranks = (*self._factors(), *self.clock.parameters()), tuple(self.ranks().values())
         weight = layer.weight if self._own_kernel else None
         sources = sources if weight is None else (*sources, weight)
         return {'weight': self.formed(sources, lambda: self.kernels(weight), ranks)}
-
-    def lane_constants(self, layer: nn.Module) -> dict[str, Tensor]:
-        if self._formed_again(layer) and self.base == 'shared':
-            return {'base': self.matrix()[0]}
-        return {}
-
-    def _formed_again(self, layer: nn.Module) -> bool:
-        """Is a lane's weight formed where it is passed, and again in the backward pass?"""
-        trains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        return trains and self._own_kernel and layer.forms_again
 
     def _lane_weights(self, frozen: Tensor, omega: Tensor, *base: Tensor) -> Tensor:
         """From one base of all lanes, or from the factors of each."""
@@ -303,19 +305,7 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
     def needs_map(self) -> bool:
         return bool(self.tasks) and not self._own_kernel and not self._conv
 
-    def set_map(self, size: tuple[int, int], prefix: int) -> None:
-        """Of which map (H, W) the tokens ``(B, prefix + H W, C)`` of the next pass are."""
-        self.map_size, self.prefix_tokens = size, prefix
-
     # -- streams -------------------------------------------------------------------------------
-
-    @property
-    def memory_is_input(self) -> bool:
-        return self.beside
-
-    @property
-    def lane_reads_shared_output(self) -> bool:
-        return self.beside and bool(self.tasks)
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.beside:
@@ -330,7 +320,7 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
         if 'omega' in params:
             base = [tensor for name, tensor in params.items() if name != 'omega']
             sources = layer.weight, params['omega'], *base
-            return layer.convolve_formed_again(x, self._lane_weights, sources, layer.bias)
+            return layer.convolve_formed(x, self._lane_weights, sources, layer.bias)
         if self._own_kernel:
             return layer.convolve(x, params['weight'], layer.bias)
         passed = layer.frozen(x) if memory is None else memory
@@ -353,24 +343,8 @@ class SineAWB(SharesAcrossLayers, FormedOnce, LoRA):
         if self.beside and x.ndim == 4 and not layer.channels_last:
             stride = [-(-a // b) for a, b in zip(x.shape[2:], like.shape[2:], strict=True)]
             return F.conv2d(x, kernel, stride=stride, padding=padding)
-        grid = self._grid(x)
-        patches = x if x.ndim == 4 else x[:, self.prefix_tokens :].unflatten(1, grid)
-        out = F.conv2d(patches.movedim(-1, 1), kernel, padding=padding).movedim(1, -1)
-        if x.ndim == 4:
-            return out
-        return F.pad(out.flatten(1, 2), (0, 0, self.prefix_tokens, 0))
-
-    def _grid(self, x: Tensor) -> tuple[int, int]:
-        size = self.map_size
-        if x.ndim == 4 or (
-            x.ndim == 3 and size and x.shape[1] - self.prefix_tokens == math.prod(size)
-        ):
-            return tuple(x.shape[1:3]) if x.ndim == 4 else size
-        raise ValueError(
-            f'kernel_size={self.kernel[0]} needs a map: expected (B, H, W, C), or (B, H W, C) of a '
-            f'known map, got {tuple(x.shape)} with map {size}. Layers inside attention see windows '
-            'or tokens without a place; use kernel_size=None for them.'
-        )
+        patches = self.patches(x).movedim(-1, 1)
+        return self.tokens(F.conv2d(patches, kernel, padding=padding).movedim(1, -1), x)
 
     def extra_repr(self) -> str:
         options = f', base={self.base!r}, sine={self.sine}, lowpass={self.lowpass}'

@@ -10,6 +10,7 @@ from mtpeft.adapters.base import matrix_shape
 from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks.low_rank import SHARED, all_components
+from mtpeft.ops.linear_formed_again import forms_again
 from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
 
@@ -94,9 +95,9 @@ class SineLoRA(FormedOnce, LoRA):
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         # in training a lane's weight is formed where it is passed, and again in the backward pass
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling() and layer.forms_again:
+        if forms_again(layer):
             return super().lane_tensors(layer)
-        whole = not self.lane_reads_shared_input
+        whole = not self.coupling.reads
         return {'weight': self._formed_of('task', layer if whole else None)}
 
     def _formed_of(self, kind: str, layer: nn.Module | None = None) -> Tensor:
@@ -130,12 +131,12 @@ class SineLoRA(FormedOnce, LoRA):
     # -- streams -------------------------------------------------------------------------------
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not self._drops and not self.lane_reads_shared_input:
+        if not self._drops and not self.coupling.reads:
             return layer.convolve(x, self.stream_weight(layer), layer.bias), None
         frozen = layer.frozen(x)
         kernel = self._formed_of(SHARED)
         out = frozen + layer.convolve(self.dropout(x), kernel)
-        return out, frozen if self.lane_reads_shared_input else None
+        return out, frozen if self.coupling.reads else None
 
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
@@ -145,7 +146,7 @@ class SineLoRA(FormedOnce, LoRA):
             out = layer.convolve(x, params['weight'], bias)
         else:
             sources = [params['task_A'], params['task_B'], *([layer.weight] * (memory is None))]
-            out = layer.convolve_formed_again(x, self._lane_weights, sources, bias)
+            out = layer.convolve_formed(x, self._lane_weights, sources, bias)
         return out if memory is None else memory + out
 
     def _lane_weights(self, a: Tensor, b: Tensor, *frozen: Tensor) -> Tensor:

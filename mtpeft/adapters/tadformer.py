@@ -1,16 +1,17 @@
 """TADFormer's layer: a filter between the factors that all tasks share (arXiv 2501.04293)."""
 
-import math
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import NotMergeableError
+from mtpeft.adapters.base import Coupling, NotMergeableError
 from mtpeft.adapters.dtf import DynamicTaskFilter, depthwise
-from mtpeft.adapters.lanes.block import select_tasks
+from mtpeft.adapters.lanes.on_map import OnMap
+from mtpeft.adapters.lanes.ways import select_tasks
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks.low_rank import SHARED
 from mtpeft.registry import ADAPTERS
@@ -32,7 +33,7 @@ class Passed(NamedTuple):
 
 
 @ADAPTERS.register_module()
-class TADFormer(LoRA):
+class TADFormer(OnMap, LoRA):
     r"""One pair A, B for all tasks; on a lane a task filter between them (arXiv 2501.04293).
 
     With x the shared stream's input and x_t a task's:
@@ -80,20 +81,18 @@ class TADFormer(LoRA):
         if filter not in FILTERS:
             raise ValueError(f"filter='{filter}' is unknown. " + hint(str(filter), FILTERS))
         self.kind = filter if tasks else 'none'
-        self.prefix_tokens = 0  # tokens before the patches, which the filter leaves out
-        self.map_size: tuple[int, int] | None = None
         self._conv = isinstance(layer, nn.Conv2d)
         super().__init__(layer, tasks, rank, scale=scale, dropout=dropout, frozen_input='shared')
+        if tasks:
+            # lanes pass the very A and B of the shared path
+            self.coupling = Coupling(reads='output')
+        self.convolves = f"filter='{self.kind}' convolves and"
 
     without_map = "type='TADFormerBackbone' gives every layer of a Swin its map, and filter='none'"
 
     @property
     def needs_map(self) -> bool:
         return self.kind != 'none' and not self._conv
-
-    def set_map(self, size: tuple[int, int], prefix: int) -> None:
-        """Of which map (H, W) the tokens ``(B, prefix + H W, C)`` of the next pass are."""
-        self.map_size, self.prefix_tokens = size, prefix
 
     def _make_lanes(self, layer: nn.Module) -> None:
         count, weight = len(self.tasks), layer.weight
@@ -114,11 +113,6 @@ class TADFormer(LoRA):
         if self.kind == 'static':
             for parameter in (self.task_kernel, self.task_bias):
                 nn.init.uniform_(parameter, -1 / 3, 1 / 3)
-
-    @property
-    def lane_reads_shared_output(self) -> bool:
-        # lanes pass the very A and B of the shared path
-        return bool(self.tasks)
 
     def ranks(self) -> dict[str, int]:
         return super().ranks() or {SHARED: self.rank}
@@ -174,21 +168,8 @@ class TADFormer(LoRA):
             return layer.low_rank(x, a, b)
         if self._conv:
             return F.conv2d(self._filter(layer.convolve(x, a), params), b[:, :, None, None])
-        z = F.linear(self._on_map(x), a).movedim(-1, -3)
-        out = F.linear(self._filter(z, params).movedim(-3, -1), b)
-        return out if x.ndim > 3 else F.pad(out.flatten(1, 2), (0, 0, self.prefix_tokens, 0))
-
-    def _on_map(self, x: Tensor) -> Tensor:
-        if x.ndim > 3:
-            return x
-        size, prefix = self.map_size, self.prefix_tokens
-        if x.ndim == 3 and size and x.shape[1] - prefix == math.prod(size):
-            return x[:, prefix:].unflatten(1, size)
-        raise ValueError(
-            f"filter='{self.kind}' convolves and needs a map: expected (..., H, W, C), or "
-            f'(B, H W, C) of a known map, got {tuple(x.shape)} with map {size}. '
-            f'{self.without_map} serves all.'
-        )
+        z = F.linear(self.patches(x), a).movedim(-1, -3)
+        return self.tokens(F.linear(self._filter(z, params).movedim(-3, -1), b), x)
 
     def _filter(self, z: Tensor, params: dict[str, Tensor]) -> Tensor:
         if self.kind == 'dynamic':
@@ -205,6 +186,13 @@ class TADFormer(LoRA):
         group = self.groups.get(SHARED)
         a, b = (self.A, self.B) if group is None else self.factors()
         return self.scale * torch.tensordot(b, a, dims=1)
+
+    def lanes_only(self) -> 'TADFormer':
+        # lanes pass the factors of the shared path
+        return deepcopy(self).requires_grad_(False)
+
+    def memory_of(self, frozen: Tensor, x: Tensor) -> Passed:
+        return Passed(frozen, x)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (f', filter={self.kind!r}' if self.tasks else '')

@@ -63,16 +63,10 @@ def build_runner(
     check_config(cfg)
     use_safe_loading()
     cfg = copy.deepcopy(cfg)
-    cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
-    if checkpoint is not None:
-        cfg.load_from = checkpoint
-    if seed is not None or deterministic:
-        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=deterministic)
-        cfg.randomness['seed'] = seed if seed is not None else cfg.randomness.get('seed')
+    _set_files(cfg, work_dir, checkpoint, resume)
+    _set_randomness(cfg, seed, deterministic)
     if amp:
         _use_amp(cfg)
-    _set_resume(cfg, resume)
     _guard_checkpoints(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
@@ -81,9 +75,24 @@ def build_runner(
     return runner
 
 
+def _set_files(
+    cfg: Config, work_dir: str | None, checkpoint: str | None, resume: str | bool
+) -> None:  # fmt: skip
+    cfg.work_dir = work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
+    if checkpoint is not None:
+        cfg.load_from = checkpoint
+    _set_resume(cfg, resume)
+
+
 def _default_work_dir(cfg: Config) -> str:
     name = osp.splitext(osp.basename(cfg.filename))[0] if cfg.filename else 'run'
     return osp.join('work_dirs', name)
+
+
+def _set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
+    if seed is not None or deterministic:
+        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=deterministic)
+        cfg.randomness['seed'] = seed if seed is not None else cfg.randomness.get('seed')
 
 
 def _use_amp(cfg: Config) -> None:
@@ -119,6 +128,7 @@ def _guard_checkpoints(cfg: Config) -> None:
 
 
 def _set_distributed(cfg: Config, launcher: str) -> None:
+    cfg.launcher = launcher
     init_distributed(launcher, (cfg.get('env_cfg') or {}).get('dist_cfg') or {})
     if launcher == 'none' or torch.cuda.is_available():
         return

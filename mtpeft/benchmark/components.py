@@ -107,9 +107,9 @@ def watching(model: nn.Module, watch: Stopwatch) -> Iterator[None]:
                 method = getattr(backbone.family, attribute)
                 setattr(backbone.family, attribute, _Timed(method, watch, name))
                 stack.callback(delattr, backbone.family, attribute)
-            lanes = backbone.lanes
-            backbone.lanes = {key: _Timed(lane, watch, LANES) for key, lane in lanes.items()}
-            stack.callback(setattr, backbone, 'lanes', lanes)
+            streams, lanes = backbone.streams, backbone.lanes
+            streams.lanes = {key: _Timed(lane, watch, LANES) for key, lane in lanes.items()}
+            stack.callback(setattr, streams, 'lanes', lanes)
         yield
 
 

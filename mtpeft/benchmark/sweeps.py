@@ -24,6 +24,9 @@ SWEEPS = {
     'size': (224, 448, 672, 896, 1024),
 }
 
+#: seconds of each round, and multiply-adds
+Measured = tuple[Sequence[float], int]
+
 
 def sweep(
     cfg: Config,
@@ -74,12 +77,13 @@ def sweep(
             "A sweep over ranks needs a config whose adapters have the option 'rank'; the plugins "
             'of this one have none.'
         )
-    calls: dict[tuple, Call] = {}
+    sides = {value: (value, value) if kind == 'size' else size for value in values}
+    calls = {
+        ('frozen', side): _frozen(cfg, batch_size, side, device)
+        for side in dict.fromkeys(sides.values())
+    }
     models: list[nn.Module] = []
-    for value in values:
-        side = (value, value) if kind == 'size' else size
-        if kind == 'size' or not calls:
-            calls['frozen', side] = _frozen(cfg, batch_size, side, device)
+    for value, side in sides.items():
         varied = with_size(_varied(cfg, kind, value), side)
         models += [MODELS.build(varied.model).to(device) for _ in range(1 + merged)]
         calls |= _calls(varied, models[-1 - merged :], value, batch_size, side)
@@ -87,29 +91,37 @@ def sweep(
     for model in models if backend else ():  # under which nothing can be counted
         compile_parts(model, backend)
     times = time_in_turns(calls, rounds, warmup, device, clock)
-    frozen = [
-        dict(size=name[1], seconds=spread(times[name]), multiply_adds=counts[name],
-             multiply_adds_per_second=counts[name] / spread(times[name])['median'])
-        for name in calls if name[0] == 'frozen'
-    ]  # fmt: skip
+    measured = {name: (times[name], counts[name]) for name in calls}
+    return dict(sweep=kind, values=values, frozen_backbone=_rates(measured),
+                rows=_rows(measured, sides, further=kind == 'tasks'))  # fmt: skip
+
+
+def _rates(measured: Mapping[tuple, Measured]) -> list[dict[str, Any]]:
+    """What the frozen backbone says the machine has, at each size."""
+    rates = []
+    for (owner, part), (seconds, count) in measured.items():
+        if owner == 'frozen':
+            taken = spread(seconds)
+            rates.append(dict(size=part, seconds=taken, multiply_adds=count,
+                              multiply_adds_per_second=count / taken['median']))  # fmt: skip
+    return rates
+
+
+def _rows(
+    measured: Mapping[tuple, Measured], sides: Mapping[int, tuple[int, int]], further: bool
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The costs of each value; with ``further``, of each step from the value before too."""
     rows, before = [], None
-    for value in values:
-        plain = ('frozen', (value, value) if kind == 'size' else size)
-        parts = [part for owner, part in calls if owner == value]
-        row = {
-            part: _cost(times[value, part], counts[value, part], times[plain], counts[plain])
-            for part in parts
-        }
-        for part in parts if kind == 'tasks' and before is not None else ():
-            row[part]['further'] = _further(
-                value - before,
-                (times[value, part], counts[value, part]),
-                (times[before, part], counts[before, part]),
-                (times[plain], counts[plain]),
-            )
+    for value, side in sides.items():
+        plain = measured['frozen', side]
+        parts = [part for owner, part in measured if owner == value]
+        row = {part: _cost(*measured[value, part], *plain) for part in parts}
+        for part in parts if further and before is not None else ():
+            step = value - before, measured[value, part], measured[before, part]
+            row[part]['further'] = _further(*step, plain)
         rows.append(dict(value=value, **row))
         before = value
-    return dict(sweep=kind, values=values, frozen_backbone=frozen, rows=rows)
+    return rows
 
 
 def _varied(cfg: Config, kind: str, value: int) -> Config:
@@ -156,7 +168,7 @@ def _cost(
                 floor_seconds=spread(floors)['median'], distance=distance)  # fmt: skip
 
 
-def _further(number: int, now: tuple, before: tuple, plain: tuple) -> dict[str, Any]:
+def _further(number: int, now: Measured, before: Measured, plain: Measured) -> dict[str, Any]:
     """Of one of the ``number`` tasks that were added: differences within each round."""
     added = [(a - b) / number for a, b in zip(now[0], before[0], strict=True)]
     return _cost(added, (now[1] - before[1]) // number, *plain)

@@ -1,29 +1,29 @@
 """Cutting the low-rank adapters of a saved run to a smaller rank."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mtpeft.hooks.ranks.rank_state import Tracked
+from mtpeft.adapters.ranks.low_rank import RankGroup
 
 
-def component_axes(tracked: Iterable['Tracked']) -> list[dict]:
+def component_axes(groups: Iterable[tuple[str, RankGroup]]) -> list[dict]:
     """Where the components of each stream are in a state dict.
+
+    Args:
+        groups: Components, each with the name of its layer.
 
     Returns:
         ``dict(layer, stream, axes, last)`` a stream: ``axes`` by key of the state dict, and
         ``last``, the key of the factor that a gain multiplies.
     """
     streams = []
-    for one in tracked:
-        group = one.group
+    for layer, group in groups:
         for stream in group.streams:
             ending = f'.{stream}' if group.stacked else ''
-            keys = {n: f'{one.layer}.adapter.{n}{ending}' for n in group.factors}
+            keys = {n: f'{layer}.adapter.{n}{ending}' for n in group.factors}
             streams.append(dict(
-                layer=one.layer, stream=stream, last=keys[group.last],
+                layer=layer, stream=stream, last=keys[group.last],
                 axes={keys[name]: axis for name, axis in group.factors.items()},
             ))  # fmt: skip
     return streams

@@ -55,7 +55,7 @@ class FrequencyHook(Hook):
     * ``omega/effective_rank/<site>/<task>``, less often: the effective rank
       :math:`\exp(-\sum_i p_i \log p_i)`, :math:`p_i = \sigma_i / \sum_j \sigma_j`, of
       :math:`\tilde M_t` as ``(out, in k k)``
-      (:func:`~mtpeft.ops.modulation.effective_rank`), 0 where it is 0, as at the start.
+      (:func:`~mtpeft.adapters.frequencies.effective_rank`), 0 where it is 0, as at the start.
 
     It warns of frequencies that crossed 0 or left their clock's bounds: once, and again only after
     they had recovered. Sites are all modules with ``frequencies()``, ``kernels()`` and

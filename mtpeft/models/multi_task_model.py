@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
@@ -13,9 +12,9 @@ from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
 from mtpeft.models.losses.reduce import mean_over_processes
-from mtpeft.models.merging.model import merge_model, unmerge_model
+from mtpeft.models.merging.model import merge_decoder
 from mtpeft.models.merging.report import MergeReport
-from mtpeft.models.merging.swaps import Merging
+from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.models.requested import asked_of, call
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
@@ -68,6 +67,8 @@ class MultiTaskModel(Merging, BaseModel):
         >>> {name: tuple(x.shape) for name, x in model(torch.rand(2, 3, 33, 40)).items()}
         {'sal': (2, 1, 33, 40), 'depth': (2, 1, 33, 40)}
     """
+
+    _merged_backbone = False
 
     def __init__(
         self,
@@ -208,35 +209,15 @@ class MultiTaskModel(Merging, BaseModel):
                 sample.set_pred(name, task.predict(x)[0])
         return list(data_samples)
 
-    def merge_adapters(self, reversible: bool = True) -> MergeReport:
-        """Merge adapters into weights and BatchNorms into convolutions, for inference.
+    def _merge(self, swaps: Swaps, report: MergeReport, reversible: bool) -> None:
+        self._merged_backbone = isinstance(self.backbone, Merging) and not self.backbone.merged
+        if self._merged_backbone:
+            report.rows += self.backbone.merge_adapters(reversible, log=False).rows
+        merge_decoder(self, swaps, report)
 
-        The backbone is merged as :meth:`AdapterBackbone.merge_adapters
-        <mtpeft.models.AdapterBackbone.merge_adapters>` says, a shared base of the heads becomes a
-        convolution for each task, and BatchNorms of the heads are folded into the convolutions
-        before them. Predictions stay the same. The model is put in eval mode and refuses losses and
-        training until :meth:`unmerge_adapters`. Its state dict is the merged one.
-
-        Args:
-            reversible: ``False``: let go of the adapters, which saves their memory.
-
-        Returns:
-            What was merged, and what was left and why; it is logged too.
-
-        Raises:
-            RuntimeError: it is merged already.
-        """
-        report = merge_model(self, reversible)
-        print_log(str(report), logger='current')
-        return report
-
-    def unmerge_adapters(self) -> None:
-        """Put the very modules back that :meth:`merge_adapters` set aside.
-
-        Raises:
-            RuntimeError: they were let go of.
-        """
-        unmerge_model(self)
+    def _after_unmerging(self) -> None:
+        if self._merged_backbone:
+            self.backbone.unmerge_adapters()
 
     def _logits(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits at the resolution of the heads, of the padded input."""

@@ -55,7 +55,7 @@ def tied_tasks(model: nn.Module) -> list[str]:
     made_of_lanes = {
         type(layer.adapter).__name__
         for layer in layers.values()
-        if layer.adapter.shared_reads_lanes
+        if layer.adapter.coupling.read_by_shared
     }
     return ties + [f'{name}: its shared stream is made of the lanes' for name in made_of_lanes]
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: the innermost transform of torch.func that is at work, or ``None``
-transform = torch._C._functorch.peek_interpreter_stack
+from mtpeft.utils.torch_private import transform
 
 
 def eager(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mtpeft.ops.low_rank_add import low_rank_add, products
+from mtpeft.ops.plain import plain_ops
 
 # Numbers of one run of rows, for each thread; a run and its copies fit a core's cache.
 _RUN = 1 << 18
@@ -78,6 +79,8 @@ def takes_less(activation: nn.Module, x: Tensor | LowRankSum) -> bool:
     """
     x = x if isinstance(x, Tensor) else x.frozen
     if type(activation) is not nn.GELU or x.device.type != 'cpu' or x.numel() < _LARGE:
+        return False
+    if plain_ops():
         return False
     whole = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled('cpu')
     return whole and not torch.compiler.is_compiling()

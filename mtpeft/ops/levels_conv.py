@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mtpeft.ops.plain import plain_ops
 from mtpeft.structures.levels import Levels, check_levels, concatenate, largest
 
 # The order for rows and columns takes more time per multiply-add than one large product.
@@ -54,7 +55,7 @@ def convolve_levels(
 def _cheaper_apart(levels: Levels, widths: Sequence[int]) -> bool:
     x = levels[0]
     half = x.dtype not in (torch.float32, torch.float64)
-    if x.device.type != 'cpu' or half or torch.is_autocast_enabled('cpu'):
+    if x.device.type != 'cpu' or half or torch.is_autocast_enabled('cpu') or plain_ops():
         return False
     height, width = size = largest(levels)
     together, apart = sum(widths) * height * width, 0

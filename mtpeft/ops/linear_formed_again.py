@@ -4,11 +4,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from mtpeft.ops.plain import plain_ops
 
 #: the weights ``(n, out, in)`` of n lanes, of sources with a leading axis of n, or 1, each
 Make = Callable[..., Tensor]
+
+
+def forms_again(layer: nn.Module) -> bool:
+    """Is a weight of ``layer`` that is made of parameters better made twice than kept?
+
+    Where a Linear layer trains; a compiler has ways of its own.
+    """
+    trains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return trains and isinstance(layer, nn.Linear) and not plain_ops()
 
 
 def linear_formed_again(

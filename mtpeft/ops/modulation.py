@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from mtpeft.ops.eager_op import transform as _transform
 from mtpeft.ops.lowpass import smooth
+from mtpeft.ops.plain import plain_ops
 from mtpeft.ops.tiled_modulation import tiled_modulation
+from mtpeft.utils.torch_private import transform
 
 
 def modulate(
@@ -56,4 +57,5 @@ def _in_tiles(base: Tensor, weight: Tensor | None) -> bool:
     """A compiler fuses the plain formula by itself, and a transform has to see it."""
     alike = weight is None or weight.dtype == base.dtype
     whole = base.device.type == 'cpu' and base.dtype in (torch.float32, torch.float64) and alike
-    return whole and not (torch.compiler.is_compiling() or _transform() is not None)
+    seen = torch.compiler.is_compiling() or transform() is not None
+    return whole and not (seen or plain_ops())

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtpeft.ops.levels_conv import convolve_levels
+from mtpeft.ops.plain import plain_ops
 from mtpeft.structures.levels import Levels
 
 # Numbers of one run of channels, for each thread: what is fastest with its copies in a cache, and
@@ -98,7 +99,7 @@ def bias_before(norm: nn.Module, bias: Tensor | None) -> Tensor | None:
 
 def _on_cpu(x: Tensor) -> bool:
     whole = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled('cpu')
-    return x.device.type == 'cpu' and whole and not torch.compiler.is_compiling()
+    return x.device.type == 'cpu' and whole and not (torch.compiler.is_compiling() or plain_ops())
 
 
 def _watched(*modules: nn.Module) -> bool:

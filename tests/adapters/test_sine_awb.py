@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from mtpeft.adapters import ClockNet, LaneBlock, NotMergeableError, SineAWB, adapt_layer
+from mtpeft.adapters.lanes.current import within
 
 TASKS = ('semseg', 'depth')
 
@@ -168,9 +169,9 @@ def test_a_kernel_finds_the_map_behind_tokens(shape):
     prefix = shape[1] - 35
     layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, kernel_size=3), TASKS)
     stir(layer)
-    layer.adapter.set_map((5, 7), prefix)
     x = torch.randn(shape)
-    _, lanes = lanes_of(layer, x)
+    with within(size=(5, 7), prefix=prefix):
+        _, lanes = lanes_of(layer, x)
     _, on_map = lanes_of(layer, x[:, prefix:].unflatten(1, (5, 7)))
     torch.testing.assert_close(lanes[:, :, prefix:], on_map.flatten(2, 3))
     torch.testing.assert_close(lanes[0, :, :prefix], layer.frozen(x[:, :prefix]))
@@ -180,8 +181,8 @@ def test_a_kernel_without_a_map_is_refused():
     layer = adapt_layer(nn.Linear(12, 10), dict(type='SineAWB', rank=3, kernel_size=3), TASKS)
     with pytest.raises(ValueError, match=r'needs a map.*got \(2, 35, 12\).*kernel_size=None'):
         lanes_of(layer, torch.randn(2, 35, 12))
-    layer.adapter.set_map((6, 6), 0)
-    with pytest.raises(ValueError, match=r'got \(2, 35, 12\) with map \(6, 6\)'):
+    wrong = pytest.raises(ValueError, match=r'got \(2, 35, 12\) with map \(6, 6\)')
+    with within(size=(6, 6)), wrong:
         lanes_of(layer, torch.randn(2, 35, 12))
 
 

@@ -7,6 +7,7 @@ from helpers.tadformer_oracle import lane, shared
 from torch import nn
 
 from mtpeft.adapters import NotMergeableError, adapt_layer
+from mtpeft.adapters.lanes.current import within
 from mtpeft.adapters.ranks.low_rank import low_rank_adapters
 from mtpeft.adapters.tadformer import FILTERS, Passed
 
@@ -91,10 +92,10 @@ def test_tokens_of_a_known_map(prefix):
     adapter = adapted.adapter
     own, frozen = torch.randn(2, 3, 4, 6).double(), torch.randn(2, prefix + 12, 5).double()
     memory = Passed(frozen, None)
-    adapter.set_map((3, 4), prefix)
     tokens = torch.cat([torch.randn(2, prefix, 6).double(), own.flatten(1, 2)], 1)
     with torch.no_grad():
-        found = adapter.lane(adapted, tokens, {}, memory)
+        with within(size=(3, 4), prefix=prefix):
+            found = adapter.lane(adapted, tokens, {}, memory)
         zero = Passed(torch.zeros(2, 3, 4, 5).double(), None)
         patches = adapter.lane(adapted, own, {}, zero).flatten(1, 2)
     torch.testing.assert_close(found[:, :prefix], frozen[:, :prefix])

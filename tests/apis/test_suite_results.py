@@ -20,9 +20,9 @@ from mtpeft.apis.suite import (
     load_suite,
     write_report,
 )
-from mtpeft.apis.suite.collect import Run
 from mtpeft.apis.suite.folder import BusyError, RunFolder
 from mtpeft.apis.suite.recipe import fingerprint, resolve
+from mtpeft.apis.suite.state import Run
 from mtpeft.hooks.result_hook import processor_name
 
 FIGURES = dict(

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from mtpeft.converters import tadformer_to_mtpeft
-from mtpeft.models.backbones.streams import stage as stage_streams
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -97,10 +96,9 @@ def test_the_shared_stream_equals_the_published_formulas(monkeypatch):
     golden = torch.load(GOLDEN / 'tadformer_tiny.pt', weights_only=True)
     model = MODELS.build(MODEL).double().eval()
     model.load_state_dict(tadformer_to_mtpeft(golden['state_dict']), strict=False)
-    shared, run = [], stage_streams.run_stage
-    monkeypatch.setattr(
-        stage_streams, 'run_stage', lambda *given: shared.append(run(*given)) or shared[-1]
-    )
+    streams = model.backbone.streams
+    shared, run = [], streams.stage
+    monkeypatch.setattr(streams, 'stage', lambda *given: shared.append(run(*given)) or shared[-1])
     with torch.no_grad():
         model.backbone(golden['image'].double())
     for (x, *_), theirs in zip(shared, golden['stage_shared_features'], strict=True):

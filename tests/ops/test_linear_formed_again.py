@@ -1,5 +1,7 @@
 """A product whose weight is formed twice equals that with a weight that is kept."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from helpers.adapter_grid import stir
 from torch import nn
 
 from mtpeft.adapters import LaneBlock, adapt_layer
-from mtpeft.adapters.layers import AdapterLinear
+from mtpeft.ops import plain
 from mtpeft.ops.linear_formed_again import linear_formed_again
 
 LANES = 3
@@ -133,14 +135,14 @@ def lanes_and_gradients(layer, x, strategy):
 
 @methods
 @pytest.mark.parametrize('strategy', ['vmap', 'loop', 'fold'])
-def test_lanes_of_every_method_are_those_with_kept_weights(method, strategy, monkeypatch):
+def test_lanes_of_every_method_are_those_with_kept_weights(method, strategy):
     tasks = ('semseg', 'depth', 'normals')
     layer = stirred(method, tasks).double().train()
     results = []
-    for again in (True, False):
-        monkeypatch.setattr(AdapterLinear, 'forms_again', again)
+    for context in (nullcontext(), plain()):
         x = torch.randn(2, 3, 3, 20, dtype=torch.float64, generator=torch.manual_seed(0))
-        results.append(lanes_and_gradients(layer, x.requires_grad_(), strategy))
+        with context:
+            results.append(lanes_and_gradients(layer, x.requires_grad_(), strategy))
     (lanes, gradients, kept), (expected, wanted, others) = results
     torch.testing.assert_close(torch.stack(list(lanes)), torch.stack(list(expected)))
     torch.testing.assert_close(gradients, wanted)

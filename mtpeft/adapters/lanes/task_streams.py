@@ -6,24 +6,10 @@ import torch
 from torch import Tensor
 
 from mtpeft.adapters.lanes.block import LaneBlock
-from mtpeft.adapters.layers import AdapterLayer
+from mtpeft.adapters.lanes.current import within
+from mtpeft.adapters.lanes.passes import TaskPass
 
 TASK_STRATEGIES = ('fold', 'loop')
-
-
-class _TaskPass:
-    """Stream of a pass: the batch axis holds the streams of ``indices``, one after another."""
-
-    def __init__(self, params: dict[AdapterLayer, list[dict]], indices: Sequence[int]) -> None:
-        self.params = params
-        self.indices = indices
-
-    def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
-        if layer not in self.params:
-            return layer.adapter(layer, x)
-        params = [self.params[layer][i] for i in self.indices]
-        streams = zip(x.chunk(len(params)), params, strict=True)
-        return torch.cat([layer.adapter.lane(layer, x_t, p, None) for x_t, p in streams])
 
 
 class TaskStreamBlock(LaneBlock):
@@ -42,11 +28,11 @@ class TaskStreamBlock(LaneBlock):
         tasks = range(len(self.tasks)) if tasks is None else tasks
         params = {m: m.adapter.lane_slices(m) for m in self.task_layers.values()}
         if self.strategy == 'fold':
-            with self._streaming(_TaskPass(params, tasks)):
+            with within(stream=TaskPass(params, tasks)):
                 return self.run(self.block, x)
         out = []
         for index, x_t in zip(tasks, x.chunk(len(tasks)), strict=True):
-            with self._streaming(_TaskPass(params, [index])):
+            with within(stream=TaskPass(params, [index])):
                 out.append(self.run(self.block, x_t))
         return torch.cat(out)
 

@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtpeft.apis.suite.collect import Run, collect, one_line
+from mtpeft.apis.suite.collect import collect, one_line
 from mtpeft.apis.suite.plot import plot_delta
 from mtpeft.apis.suite.results import ResultFiles
+from mtpeft.apis.suite.state import Run
 from mtpeft.apis.suite.suite import Suite
 from mtpeft.apis.suite.summary import SINGLE_TASK, Row, Stat, Summary, summarise
 from mtpeft.utils.atomic import write_atomically

@@ -6,14 +6,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mtpeft.apis.suite.recipe import option_words
+from mtpeft.apis.suite.state import Run
 from mtpeft.apis.suite.suite import Entry, Suite, run_options
 from mtpeft.utils.atomic import write_atomically
-
-if TYPE_CHECKING:
-    from mtpeft.apis.suite.collect import Run
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,7 +54,7 @@ class ResultFiles:
             config = os.path.relpath(_ROOT / noted['config'])
             yield Entry(noted['label'], config, noted['role'], noted['cfg_options'])
 
-    def keep(self, suite: Suite, runs: Sequence['Run']) -> None:
+    def keep(self, suite: Suite, runs: Sequence[Run]) -> None:
         """Write the results of ``runs`` that are finished in their folders.
 
         Raises:
@@ -71,7 +68,7 @@ class ResultFiles:
                 write_atomically(_text(content), self.file(run.entry.label, run.seed))
 
 
-def _content(suite: Suite, run: 'Run') -> dict:
+def _content(suite: Suite, run: Run) -> dict:
     options = run_options(suite, run.entry)
     config = _in_repository(run.entry.config)
     command = ['python', 'tools/train.py', config, '--seed', str(run.seed)]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtpeft.apis.suite.collect import Run, collect, one_line, refreshed
+from mtpeft.apis.suite.collect import collect, one_line, refreshed
 from mtpeft.apis.suite.folder import BusyError
 from mtpeft.apis.suite.recipe import ChangedRecipeError, fingerprint, option_words
 from mtpeft.apis.suite.results import ResultFiles
+from mtpeft.apis.suite.state import Run
 from mtpeft.apis.suite.suite import Entry, Suite, run_options
 
 Say = Callable[[str], None]

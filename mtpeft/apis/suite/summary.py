@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mtpeft.apis.suite.collect import Run
+from mtpeft.apis.suite.state import Run
 from mtpeft.apis.suite.suite import Entry
 from mtpeft.evaluation import delta_m
 

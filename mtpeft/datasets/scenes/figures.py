@@ -5,7 +5,9 @@ standing at the origin and facing +y; the six part groups are those of PASCAL-Pa
 torso (with the neck), upper arms, lower arms (with hands), upper legs, lower legs (with feet).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -115,62 +117,102 @@ def sample_clothes(rng: np.random.Generator, texture_set: str) -> Clothes:
     )
 
 
+@dataclass(frozen=True)
+class _Body:
+    """A person's parts, the middle of the hips at the origin.
+
+    Attributes:
+        s: Stature in metres.
+        g: Stature times girth, which thicknesses are shares of.
+    """
+
+    pose: Pose
+    clothes: Clothes
+    s: float
+    g: float
+
+    @cached_property
+    def trunk(self) -> np.ndarray:
+        """How the trunk is turned."""
+        return turn('z', self.pose.twist) @ turn('x', -self.pose.lean)
+
+    def up(self, height: float) -> np.ndarray:
+        """The point of the spine at a height above the hips."""
+        return self.trunk @ [0, 0, height * self.s]
+
+    def head(self) -> Iterator[Element]:
+        s, clothes, neck = self.s, self.clothes, self.up(0.30)
+        head_turn = self.trunk @ turn('x', -self.pose.nod)
+        head = neck + head_turn @ [0, 0.012 * s, 0.095 * s]
+        skull = ellipsoid(head, (0.043 * s, 0.052 * s, 0.066 * s), head_turn)
+        yield Element(skull, clothes.skin, HEAD)
+        crown = head + head_turn @ [0, -0.012 * s, 0.018 * s]
+        hair = ellipsoid(crown, (0.048 * s, 0.052 * s, 0.056 * s), head_turn)
+        yield Element(hair, clothes.hair, HEAD)
+        tip = head + head_turn @ [0, 0.053 * s, -0.006 * s]
+        nose = ellipsoid(tip, (0.008 * s, 0.01 * s, 0.013 * s), head_turn)
+        yield Element(nose, clothes.skin, HEAD)
+        throat = capsule(neck - self.up(0.03), head, 0.03 * self.g)
+        yield Element(throat, clothes.skin, TORSO)
+
+    def torso(self) -> Iterator[Element]:
+        s, g, clothes = self.s, self.g, self.clothes
+        across = tuple(self.trunk[:, 0])
+        chest, shoulders = self.up(0.20), self.up(0.265)
+        half = self.trunk @ [0.085 * s, 0, 0]
+        belly = capsule(self.up(0.06), chest, 0.092 * g, 0.6, across)
+        yield Element(belly, clothes.shirt, TORSO)
+        yoke = capsule(shoulders - half, shoulders + half, 0.043 * g)
+        yield Element(yoke, clothes.shirt, TORSO)
+        ribs = capsule(chest, shoulders, 0.098 * g, 0.58, across)
+        yield Element(ribs, clothes.shirt, TORSO)
+        pelvis = capsule((-0.035 * s, 0, 0), (0.035 * s, 0, 0), 0.063 * g)
+        yield Element(pelvis, clothes.trousers, TORSO)
+
+    def arm(self, k: int, side: int) -> Iterator[Element]:
+        s, g, pose, clothes = self.s, self.g, self.pose, self.clothes
+        joint = self.up(0.265) + self.trunk @ [side * 0.118 * s, 0, -0.008 * s]
+        elbow = joint + 0.175 * s * self.trunk @ _limb(side, pose.shoulder[k], pose.spread[k])
+        swing = pose.shoulder[k] + pose.elbow[k]
+        lower = self.trunk @ _limb(side, swing, pose.spread[k] - pose.inward[k])
+        wrist = elbow + 0.14 * s * lower
+        sleeve = clothes.shirt if clothes.long_sleeves else clothes.skin
+        yield Element(capsule(joint, elbow, 0.031 * g), clothes.shirt, UPPER_ARM)
+        yield Element(capsule(elbow, wrist, 0.024 * g), sleeve, LOWER_ARM)
+        hand = capsule(wrist + 0.012 * s * lower, wrist + 0.06 * s * lower, 0.022 * g, 0.7)
+        yield Element(hand, clothes.skin, LOWER_ARM)
+
+    def leg(self, k: int, side: int) -> tuple[list[Element], float]:
+        """The parts of a leg, and how low it reaches."""
+        s, g, pose, clothes = self.s, self.g, self.pose, self.clothes
+        socket = np.array([side * 0.055 * s, 0, -0.02 * s])
+        knee = socket + 0.235 * s * _limb(side, pose.hip[k], pose.stride[k])
+        shin = _limb(side, pose.hip[k] - pose.knee[k], pose.stride[k] * 0.5)
+        ankle = knee + 0.235 * s * shin
+        cloth = clothes.trousers if clothes.long_legs else clothes.skin
+        # A foot stands at right angles to the shin when that swings back, and flat before it.
+        pitch = min(pose.hip[k] - pose.knee[k], 0.0)
+        toes = turn('x', 0.7 * pitch) @ [side * 0.015 * s, 0.11 * s, -0.012 * s]
+        foot = capsule(ankle + [0, -0.015 * s, -0.012 * s], ankle + toes, 0.026 * s)
+        parts = [
+            Element(capsule(socket, knee, 0.045 * g), clothes.trousers, UPPER_LEG),
+            Element(capsule(knee, ankle, 0.032 * g), cloth, LOWER_LEG),
+            Element(foot, clothes.shoes, LOWER_LEG),
+        ]
+        return parts, min(ankle[2] - 0.038 * s, (ankle + toes)[2] - 0.026 * s)
+
+
 def person(pose: Pose, clothes: Clothes, stature: float = 1.72, girth: float = 1.0) -> Thing:
     """A person of ``stature`` metres; ``girth`` scales the thickness of every segment.
 
     Standing, the lowest foot is on z = 0; seated, the hips are over the origin on a seat
     :data:`SEATED_HEIGHT` high (scaled with nothing).
     """
-    s, g = stature, stature * girth
-    trunk = turn('z', pose.twist) @ turn('x', -pose.lean)
-    hips = np.zeros(3)
-    chest = trunk @ [0, 0, 0.20 * s]
-    neck = trunk @ [0, 0, 0.30 * s]
-    head_turn = trunk @ turn('x', -pose.nod)
-    head = neck + head_turn @ [0, 0.012 * s, 0.095 * s]
-    out: list[Element] = []
-
-    def add(shape, material: Material, part: int) -> None:
-        out.append(Element(shape, material, part))
-
-    across = tuple(trunk[:, 0])
-    add(ellipsoid(head, (0.043 * s, 0.052 * s, 0.066 * s), head_turn), clothes.skin, HEAD)
-    crown = head + head_turn @ [0, -0.012 * s, 0.018 * s]
-    add(ellipsoid(crown, (0.048 * s, 0.052 * s, 0.056 * s), head_turn), clothes.hair, HEAD)
-    nose = head + head_turn @ [0, 0.053 * s, -0.006 * s]
-    add(ellipsoid(nose, (0.008 * s, 0.01 * s, 0.013 * s), head_turn), clothes.skin, HEAD)
-    add(capsule(neck - trunk @ [0, 0, 0.03 * s], head, 0.03 * g), clothes.skin, TORSO)
-    add(capsule(trunk @ [0, 0, 0.06 * s], chest, 0.092 * g, 0.6, across), clothes.shirt, TORSO)
-    shoulders = trunk @ [0, 0, 0.265 * s]
-    add(capsule(shoulders - trunk @ [0.085 * s, 0, 0], shoulders + trunk @ [0.085 * s, 0, 0],
-                0.043 * g), clothes.shirt, TORSO)  # fmt: skip
-    add(capsule(chest, shoulders, 0.098 * g, 0.58, across), clothes.shirt, TORSO)
-    add(capsule((-0.035 * s, 0, 0), (0.035 * s, 0, 0), 0.063 * g), clothes.trousers, TORSO)
-
-    lowest = []
+    body = _Body(pose, clothes, stature, stature * girth)
+    elements, lowest = [*body.head(), *body.torso()], []
     for k, side in enumerate((-1, 1)):
-        joint = shoulders + trunk @ [side * 0.118 * s, 0, -0.008 * s]
-        elbow = joint + 0.175 * s * trunk @ _limb(side, pose.shoulder[k], pose.spread[k])
-        swing = pose.shoulder[k] + pose.elbow[k]
-        lower = trunk @ _limb(side, swing, pose.spread[k] - pose.inward[k])
-        wrist = elbow + 0.14 * s * lower
-        sleeve = clothes.shirt if clothes.long_sleeves else clothes.skin
-        add(capsule(joint, elbow, 0.031 * g), clothes.shirt, UPPER_ARM)
-        add(capsule(elbow, wrist, 0.024 * g), sleeve, LOWER_ARM)
-        add(capsule(wrist + 0.012 * s * lower, wrist + 0.06 * s * lower, 0.022 * g, 0.7),
-            clothes.skin, LOWER_ARM)  # fmt: skip
-        socket = hips + [side * 0.055 * s, 0, -0.02 * s]
-        knee = socket + 0.235 * s * _limb(side, pose.hip[k], pose.stride[k])
-        shin = _limb(side, pose.hip[k] - pose.knee[k], pose.stride[k] * 0.5)
-        ankle = knee + 0.235 * s * shin
-        legs = clothes.trousers if clothes.long_legs else clothes.skin
-        add(capsule(socket, knee, 0.045 * g), clothes.trousers, UPPER_LEG)
-        add(capsule(knee, ankle, 0.032 * g), legs, LOWER_LEG)
-        # A foot stands at right angles to the shin when that swings back, and flat before it.
-        pitch = min(pose.hip[k] - pose.knee[k], 0.0)
-        toes = turn('x', 0.7 * pitch) @ [side * 0.015 * s, 0.11 * s, -0.012 * s]
-        add(capsule(ankle + [0, -0.015 * s, -0.012 * s], ankle + toes, 0.026 * s), clothes.shoes,
-            LOWER_LEG)  # fmt: skip
-        lowest.append(min(ankle[2] - 0.038 * s, (ankle + toes)[2] - 0.026 * s))
-    height = SEATED_HEIGHT + 0.063 * g if pose.seated else -min(lowest)
-    return Thing('person', tuple(out)).placed((0, 0, height), 0.0)
+        leg, low = body.leg(k, side)
+        elements += [*body.arm(k, side), *leg]
+        lowest.append(low)
+    height = SEATED_HEIGHT + 0.063 * body.g if pose.seated else -min(lowest)
+    return Thing('person', tuple(elements)).placed((0, 0, height), 0.0)

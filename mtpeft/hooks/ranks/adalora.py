@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mtpeft.adapters.adalora import AdaLoRA, orthogonality
+from mtpeft.adapters.adalora import has_triplets, orthogonality
 from mtpeft.adapters.ranks.importance import (
     cubic_budget,
     importance,
@@ -215,7 +215,7 @@ class AdaLoRAHook(RankAllocatorHook):
     # -- penalty ---------------------------------------------------------------------------------
 
     def _penalised(self) -> list[Sensed]:
-        return [t for t in self.tracked if isinstance(t.group.adapter, AdaLoRA) and any(t.live)]
+        return [t for t in self.tracked if has_triplets(t.group) and any(t.live)]
 
     def orthogonality_penalty(self) -> Tensor:
         """What is added to the loss, without its coefficient."""

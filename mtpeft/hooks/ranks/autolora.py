@@ -185,7 +185,7 @@ class AutoLoRAHook(RankAllocatorHook):
         super().before_save_checkpoint(runner, checkpoint)
         if self.finished:
             return
-        streams = iter(component_axes(self.tracked))
+        streams = iter(component_axes(self.groups()))
         for tracked in self.tracked:
             for index, alpha in enumerate(tracked.alpha().detach().cpu()):
                 key = next(streams)['last']

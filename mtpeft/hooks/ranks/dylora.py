@@ -167,4 +167,4 @@ class DyLoRAHook(RandomTruncation, RankAllocatorHook):
 
     def state(self) -> dict:
         # for the tool that cuts a file
-        return dict(rescale=self.rescale, components=component_axes(self.tracked))
+        return dict(rescale=self.rescale, components=component_axes(self.groups()))

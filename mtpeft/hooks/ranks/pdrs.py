@@ -108,7 +108,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         self.until = until
         self.debias = debias
         self.scope = scope
-        check_options(self)
+        check_options(vars(self))
         self.check_scope()
 
     def rho_of(self, stream: str) -> float:

@@ -1,6 +1,6 @@
 """What all allocators of rank have in common: what they see, decide, write and resume."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from mtpeft.hooks.ranks.rank_records import record, report
 from mtpeft.hooks.ranks.rank_state import Tracked, averaged_copies, refresh_averages, sorted_alike
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.torch_private import overflows
 
 
 class RankAllocatorHook(Hook):
@@ -82,6 +83,10 @@ class RankAllocatorHook(Hook):
     def restore(self, state: Mapping) -> None:
         """Put back what :meth:`state` gave."""
 
+    def groups(self) -> Iterator[tuple[str, RankGroup]]:
+        """The components of :attr:`tracked`, each with the name of its layer."""
+        return ((tracked.layer, tracked.group) for tracked in self.tracked)
+
     # -- start and resume ------------------------------------------------------------------------
 
     def before_train(self, runner: Runner) -> None:
@@ -141,8 +146,7 @@ class RankAllocatorHook(Hook):
         found = torch.zeros((), dtype=torch.bool, device=self._device)
         scaler = getattr(self._wrapper, 'loss_scaler', None)
         if scaler is not None:
-            state = scaler._per_optimizer_states[id(self._wrapper.optimizer)]
-            for number in state['found_inf_per_device'].values():
+            for number in overflows(scaler, self._wrapper.optimizer):
                 found |= (number > 0).to(found.device).any()
         return found
 

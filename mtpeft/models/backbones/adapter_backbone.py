@@ -1,53 +1,45 @@
 """A frozen backbone of any family with adapters and task lanes."""
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
-from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, LaneBlock
-from mtpeft.adapters.lanes.task_streams import TaskStreamBlock
-from mtpeft.adapters.plugins import Plugins, parse_plugins
-from mtpeft.models.backbones.clocks import make_clock
-from mtpeft.models.backbones.families import COMMON_GROUPS, GenericFamily, Stage, family_of
-from mtpeft.models.backbones.families.swin_parts import BehindAttention
-from mtpeft.models.backbones.injection import (
-    ends_with,
-    inject_adapters,
-    make_commons,
-    shared_modules,
-    unread_in_commons,
-)
-from mtpeft.models.backbones.merging import merged_state_dict
+from mtpeft.adapters import Adapter, AdapterLayer
+from mtpeft.adapters.formed_once import prepared
+from mtpeft.adapters.lanes.current import new_pass
+from mtpeft.adapters.plugins import Plugins
+from mtpeft.models.backbones.families import GenericFamily, family_of
+from mtpeft.models.backbones.frozen_base import FrozenBase
+from mtpeft.models.backbones.injection import adapt_network
 from mtpeft.models.backbones.networks import build_network
-from mtpeft.models.backbones.parameters import adapter_table, backbone_components
+from mtpeft.models.backbones.parameters import (
+    adapter_table,
+    components_of,
+    set_trainable,
+    unread_parameters,
+)
 from mtpeft.models.backbones.pretrained import load_pretrained
 from mtpeft.models.backbones.prompts import make_token_stream
-from mtpeft.models.backbones.streams.network import check_streams, lane_places, network_levels
-from mtpeft.models.backbones.streams.network import lane_strategy as get_strategy
-from mtpeft.models.backbones.streams.stage import each, stage_levels
+from mtpeft.models.backbones.streams import Streams, streams_class
 from mtpeft.models.backbones.streams.tokens import TokenStream
-from mtpeft.models.merging.backbone import merge_backbone, unmerge_backbone
+from mtpeft.models.merging.backbone import merge_network, merged_state_dict
 from mtpeft.models.merging.report import MergeReport
-from mtpeft.models.merging.swaps import Merging
+from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.registry import MODELS
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.torch_private import wrap_compiled
 
 _TAPS = ('post_merge', 'pre_merge')
 
 
 @MODELS.register_module()
-class AdapterBackbone(Merging, BaseModule):
+class AdapterBackbone(FrozenBase, Merging, BaseModule):
     """A frozen backbone, adapters swapped in by pattern, and one stream a task.
 
     With ``streams='stage'``, blocks before the last of each stage serve all tasks at once. The last
@@ -135,45 +127,37 @@ class AdapterBackbone(Merging, BaseModule):
         tap = tap or ('post_merge' if tasks else 'pre_merge')
         if tap not in _TAPS:
             raise ValueError(f"tap='{tap}' is unknown. " + hint(tap, _TAPS))
-        strategy = get_strategy(streams, lane_strategy)
+        kind = streams_class(streams)
+        strategy = kind.strategy(lane_strategy)
         self.base_cfg = dict(backbone)
         self.tasks = tuple(tasks) if tasks else ()
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f'Task names must differ, got {list(self.tasks)}.')
         self.tap = tap
-        self.streams = streams
         self.freeze = freeze
-        self.with_cp = with_cp
         self.weights = 'random'
         self.network = build_network(backbone)
         self.family = family_of(self.network)
         self._check_family()
-        self._set_trainable(train_also)
-        plugins = parse_plugins(plugins, self.tasks)
-        self.clock = make_clock(clock, plugins, self.tasks, self.family)
-        self.commons = make_commons(plugins, self.tasks)
-        self.adapted = inject_adapters(
+        set_trainable(self.network, self.family, tap, train_also, freeze)
+        self.clock, self.commons, self.adapted = adapt_network(
             self.network,
             self.family,
             plugins,
             self.tasks,
-            lane_places(self.family, streams),
-            shared=shared_modules(plugins, self.commons, self.clock),
-            freeze=freeze,
-            lanes_alone=streams == 'network',
+            kind.places(self.family),
+            clock,
+            freeze,
+            lanes_alone=not kind.shares,
             maps_everywhere=self.gives_maps,
         )
-        self._tell_layers()
         self.token_stream = self._make_token_stream(prompts)
-        self.lanes = self._make_lanes(strategy)
-        check_streams(self)
-        stages = self.family.stages
-        post = tap == 'post_merge'
-        self.out_channels = tuple(s.merged_channels if post else s.channels for s in stages)
-        self.strides = tuple(s.stride * (2 if post and s.merge else 1) for s in stages)
+        self.streams = self._make_streams(kind, strategy, with_cp)
+        self.out_channels, self.strides = self.family.widths_and_strides(tap == 'post_merge')
         self.size_divisor = self.family.size_divisor
         if self.adapted:
-            print_log(adapter_table(self), logger='current')
+            table = adapter_table(self.adapter_layers(), self.commons, self.lanes and self.tasks)
+            print_log(table, logger='current')
 
     # -- construction --------------------------------------------------------------------------
 
@@ -183,77 +167,14 @@ class AdapterBackbone(Merging, BaseModule):
     def _make_token_stream(self, prompts: Mapping | None) -> TokenStream | None:
         return make_token_stream(self.network, self.family, self.clock, prompts)
 
-    def _set_trainable(self, train_also: Sequence[str]) -> None:
-        self.network.requires_grad_(False)
-        parameters = {  # those with an effect: a final norm or a classifier has none
-            name: parameter
-            for name, parameter in self.network.named_parameters()
-            if not name.startswith(self._unread)
-        }
-        for parameter in parameters.values():
-            parameter.requires_grad_(not self.freeze)
-        for pattern in train_also:
-            hits = [n for n in parameters if self._matches(n, pattern)]
-            if not hits:
-                raise ValueError(
-                    f"train_also: '{pattern}' matches no parameter of "
-                    f'{type(self.network).__name__}. '
-                    + hint(pattern, [*self._groups, *_pieces(parameters)])
-                )
-            for name in hits:
-                parameters[name].requires_grad_(True)
+    def _make_streams(self, kind: type[Streams], strategy: str, with_cp: bool) -> Streams:
+        options = dict(tokens=self.token_stream, with_cp=with_cp)
+        return kind(self.network, self.family, self.tasks, self.tap, strategy, **options)
 
     @property
-    def _groups(self) -> dict[str, str]:
-        return {**COMMON_GROUPS, **self.family.groups}
-
-    @property
-    def _unread(self) -> tuple[str, ...]:
-        """Prefixes of modules that no level passes; norms of un-merged outputs where merged."""
-        norms = [f'{s.out_norm}.' for s in self.family.stages if s.out_norm]
-        return (*self.family.unread, *(norms if self.tap == 'post_merge' else ()))
-
-    def _matches(self, name: str, pattern: str) -> bool:
-        if pattern in self._groups:
-            return re.fullmatch(self._groups[pattern], name) is not None
-        if pattern.startswith('re:'):
-            return re.fullmatch(pattern[3:], name) is not None
-        return f'.{pattern}.' in f'.{name}.'
-
-    def _make_lanes(self, strategy: str) -> dict[str, LaneBlock]:
-        """Lane blocks by name, for the blocks (and mergings) that hold task adapters."""
-        lanes, merges = {}, {stage.merge for stage in self.family.stages}
-        kind = LaneBlock if self.streams == 'stage' else TaskStreamBlock
-        for name in lane_places(self.family, self.streams):
-            block = self.network.get_submodule(name)
-            run = self.family.run_merge if name in merges else self.family.run_block
-            if any(isinstance(m, AdapterLayer) and m.adapter.tasks for m in block.modules()):
-                in_place = self._modified_in_place(block)
-                lanes[name] = kind(
-                    block, self.tasks, run, strategy, in_place, self._behind_attention(name)
-                )
-        return lanes
-
-    def _behind_attention(self, name: str) -> BehindAttention | None:
-        known = self.family.parts is not None and self.streams == 'stage'
-        # tokens in the windows would have to be taken out again
-        if not known or self.token_stream is not None:
-            return None
-        block = self.network.get_submodule(name)
-        # lanes beside a module start from its input
-        if any(isinstance(m, AdapterModule) for m in block.modules()):
-            return None
-        return BehindAttention(self.family.parts(block))
-
-    def _modified_in_place(self, block: nn.Module) -> list[str]:
-        ending = self.family.modified_in_place
-        return [name for name, _ in block.named_modules() if ends_with(name, ending)]
-
-    def _tell_layers(self) -> None:
-        known = not isinstance(self.family, GenericFamily)
-        changed = self._modified_in_place(self.network)
-        for name, layer in self.adapter_layers().items():
-            layer.output_stays = known and name not in changed
+    def lanes(self) -> dict[str, Any]:
+        """Blocks (and mergings) with task parameters, by name."""
+        return self.streams.lanes
 
     def init_weights(self) -> None:
         """Load the pretrained weights and let adapters start from them.
@@ -286,50 +207,12 @@ class AdapterBackbone(Merging, BaseModule):
             KeyError: an unknown task.
         """
         wanted = requested_tasks(tasks, self.tasks, 'The backbone')
-        if isinstance(self.family, GenericFamily):
-            levels = self.family.features(self.network, x)
-            return dict.fromkeys(wanted, levels) if self.tasks else levels
-        x = self.family.stem(self.network, _pad(x, self.family.patch_size))
-        if self.streams == 'network':
-            return network_levels(self, x, wanted)
-        return stage_levels(self, x, wanted, unreduced)
-
-    def _run_block(
-        self,
-        name: str,
-        x: Tensor,
-        tokens: Tensor | None,
-        size: tuple[int, int],
-        tasks: Sequence[int] | None = None,
-    ) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor | None]:
-        """One block, with lanes or without: ``x`` or ``(x, lanes)``, and the tokens after it."""
-        block, lane = self.network.get_submodule(name), self.lanes.get(name)
-        run = partial(lane, tasks=tasks) if lane else partial(self.family.run_block, block)
-        last = name == self.family.stages[-1].blocks[-1]
-        if lane and last and self.streams == 'stage' and self.token_stream is None:
-            run = partial(run, shared=False)
-        for layer in lane.layers.values() if lane else ():
-            if layer.adapter.needs_map:
-                layer.adapter.set_map(size, self.family.prefix_tokens)
-        if self.token_stream is not None:
-            x, tokens = self.token_stream.before(name, x, tokens)
-        if tokens is None:
-            return self._call(run, x), None
-        copies = lane.copies(tasks) if lane else 1
-        return self._call(
-            lambda x, tokens: self.token_stream.run(run, block, x, tokens, copies, last), x, tokens
-        )
-
-    def _normed(self, stage: Stage, streams: list[Tensor]) -> list[Tensor]:
-        """mmseg normalises outputs that were not merged."""
-        if self.tap == 'post_merge' or stage.out_norm is None:
-            return streams
-        return each(self.network.get_submodule(stage.out_norm), streams)
-
-    def _call(self, function, *inputs: Tensor):
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(function, *inputs, use_reentrant=False)
-        return function(*inputs)
+        with new_pass():
+            if isinstance(self.family, GenericFamily):
+                levels = self.family.features(self.network, x)
+                return dict.fromkeys(wanted, levels) if self.tasks else levels
+            x = self.family.stem(self.network, self.family.padded(x))
+            return self.streams.levels(x, wanted, unreduced)
 
     def train(self, mode: bool = True) -> 'AdapterBackbone':
         """Training mode; BatchNorm keeps its pretrained statistics while the base is frozen.
@@ -347,19 +230,10 @@ class AdapterBackbone(Merging, BaseModule):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """As ``nn.Module.compile``; adapters renew what they keep of weights before each pass."""
         super().compile(*args, **kwargs)
-        graph = self._compiled_call_impl
+        wrap_compiled(self, self._prepared)
 
-        def prepared(*inputs: Any, **options: Any) -> Any:
-            layers = self.adapter_layers().values()
-            try:
-                for layer in layers:
-                    layer.adapter.prepare(layer)
-                return graph(*inputs, **options)
-            finally:
-                for layer in layers:
-                    layer.adapter.prepared = False
-
-        self._compiled_call_impl = prepared
+    def _prepared(self) -> AbstractContextManager:
+        return prepared((la, la.adapter) for la in self.adapter_layers().values())
 
     # -- what others ask -----------------------------------------------------------------------
 
@@ -375,51 +249,17 @@ class AdapterBackbone(Merging, BaseModule):
         last layer that a lane reads have no effect. They are kept (and counted) and get no
         gradient; a gradient reducer must not wait for them.
         """
-        idle = self.idle_adapters()
-        unused = {
-            id(adapter.get_parameter(name))
-            for adapter in idle
-            for names in adapter.shared_parameters.values()
-            for name in names
-        }
         layers = self.adapter_layers().values()
-        unused |= {id(p) for p in unread_in_commons(layers, self.commons.values(), idle)}
-        if self.clock is not None and not self.clock.sites:
-            # nobody asks for a frequency; tokens count where they go through the network
-            heads = self.clock.heads if self.clock.prepends else self.clock
-            unused |= {id(p) for p in heads.parameters()}
+        unused = unread_parameters(layers, self.idle_adapters(), self.commons, self.clock)
         return [n for n, p in self.named_parameters() if id(p) in unused]
 
     def idle_adapters(self) -> list[Adapter]:
         """Adapters whose shared path nobody reads: of the last stage's lane block, at its end."""
-        shares = self.streams == 'stage' and self.family.stages
-        last = self.lanes.get(self.family.stages[-1].lane_block) if shares else None
-        return last.unread_adapters() if last else []
+        return self.streams.idle_adapters()
 
     def parameter_components(self) -> dict[str, list[str]]:
         """Component -> names of this module's parameters in it."""
-        return backbone_components(self)
-
-    def frozen_state_keys(self) -> set[str]:
-        """Keys of this module's state dict that training leaves as they were loaded."""
-        if not self.freeze or self.merged:
-            return set()  # merged weights hold what was trained
-        trained = {n for n, p in self.named_parameters() if p.requires_grad}
-        keys = set(self.state_dict())
-        return {k for k in keys if '.adapter.' not in k and k not in trained}
-
-    def base_identity(self) -> dict[str, str]:
-        """What the adapters were trained on: network, source of its weights, their hash."""
-        frozen = self.frozen_state_keys()
-        digest = hashlib.sha256()
-        for key, value in sorted(self.state_dict().items()):
-            if key in frozen:
-                digest.update(key.encode())
-                # as bytes, since numpy has no bfloat16
-                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return dict(
-            type=str(self.base_cfg['type']), weights=self.weights, sha256=digest.hexdigest()
-        )
+        return components_of(self)
 
     def merged_state_dict(self, task: str | None = None) -> dict[str, Tensor]:
         """Weights of the plain network with every adapter merged in.
@@ -434,52 +274,14 @@ class AdapterBackbone(Merging, BaseModule):
             KeyError: an unknown task.
         """
         self.refuse_if_merged('merged_state_dict() merges by itself')
-        return merged_state_dict(self, task)
+        return merged_state_dict(self.network, self.adapter_layers(), self.streams, task)
 
-    def merge_adapters(self, reversible: bool = True, log: bool = True) -> MergeReport:
-        """Merge the adapters into the weights, for inference; the outputs stay the same.
+    def _merge(self, swaps: Swaps, report: MergeReport, reversible: bool) -> None:
+        layers = self.adapter_layers()
+        merge_network(self.network, layers, self.streams, swaps, report, self.forward)
 
-        * A layer that only the shared stream passes becomes the plain layer with the merged weight.
-        * Lanes that are changes of the weight become one weight for each task.
-        * Of lanes that read the shared stream (``frozen_input='shared'``), the shared path is
-          merged where that takes fewer operations; the lanes stay.
-        * What is no change of a weight is left as it is.
-        * A BatchNorm is folded into the convolution before it where nothing else reads that; one
-          inside a block that runs once for the shared stream and again for the lanes is kept.
+    def _root(self) -> nn.Module:
+        return self.network
 
-        The backbone is put in eval mode and cannot be trained until :meth:`unmerge_adapters`. Its
-        state dict is the merged one.
-
-        Args:
-            reversible: ``False``: let go of the adapters, which saves their memory.
-            log: Log the table of what was merged.
-
-        Returns:
-            What was merged, and what was left and why.
-
-        Raises:
-            RuntimeError: it is merged already.
-        """
-        report = merge_backbone(self, reversible)
-        if log:
-            print_log(str(report), logger='current')
-        return report
-
-    def unmerge_adapters(self) -> None:
-        """Put the very modules back that :meth:`merge_adapters` set aside.
-
-        Raises:
-            RuntimeError: they were let go of.
-        """
-        unmerge_backbone(self)
-
-
-def _pad(x: Tensor, divisor: int) -> Tensor:
-    """Zeros at the right and the bottom up to a multiple of ``divisor``."""
-    height, width = x.shape[-2:]
-    bottom, right = -height % divisor, -width % divisor
-    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
-
-
-def _pieces(names: Sequence[str]) -> set[str]:
-    return {piece for name in names for piece in name.split('.') if not piece.isdigit()}
+    def _after_unmerging(self) -> None:
+        self.streams.find_layers()

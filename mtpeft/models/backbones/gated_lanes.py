@@ -1,20 +1,24 @@
 """The last block of a stage in TADFormer: the shared stream, and one gated stream a task."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtpeft.adapters import Adapter, AdapterLayer, TADFormer
+from mtpeft.adapters import Adapter, AdapterLayer
+from mtpeft.adapters.lanes.current import now, within
 from mtpeft.models.backbones.families import Family
 
 
 class _Recorder:
     """Stream of the shared pass: keeps each layer's output, and what it leaves for the lanes."""
 
-    def __init__(self) -> None:
+    diverged = False
+
+    def __init__(self, layers: Container[AdapterLayer]) -> None:
+        self.carries = layers
         self.outputs: dict[nn.Module, Tensor] = {}
         self.memory: dict[nn.Module, Any] = {}
 
@@ -94,20 +98,15 @@ class GatedLanes:
         Returns:
             The shared stream's output ``(B, H, W, C)`` and the lanes' F ``(T, B, H, W, C)``.
         """
-        recorder = _Recorder()
-        for layer in self.layers.values():
-            layer.stream = recorder
-        try:
+        recorder = _Recorder(set(self.layers.values()))
+        with within(stream=recorder):
             shared = self.family.run_block(self.block, x)
-        finally:
-            for layer in self.layers.values():
-                layer.stream = None
         return shared, self._lanes(x, recorder, tasks)
 
     def _lanes(self, x: Tensor, recorder: _Recorder, tasks: Sequence[int] | None) -> Tensor:
         parts, size = self.parts, x.shape[1:3]
         proj, fc1, fc2 = (self.layers[role] for role in ('proj', 'fc1', 'fc2'))
-        number = self.family.attention(self.block).prompts.shape[1]
+        number = now.attended.prompts.shape[1]
         frozen, attended = (rows[:, number:] for rows in recorder.memory[proj])
         count = len(self.tasks) if tasks is None else len(tasks)
         gated = given = attended.expand(count, *attended.shape)
@@ -155,7 +154,7 @@ def _check(role: str, layer: nn.Module) -> None:
                 f"on qkv of every stage's last block, got {_name(adapter)}. Add a plugin "
                 "dict(cfg=dict(type='TADFormer', rank=...), targets=['qkv'])."
             )
-    elif not (isinstance(adapter, TADFormer) and adapter.tasks):
+    elif not (hasattr(adapter, 'all_lanes') and adapter.tasks):
         raise ValueError(
             "expected TADFormer with lanes on proj, fc1 and fc2 of every stage's last block, got "
             f"{_name(adapter)} on {role}. Add a plugin dict(cfg=dict(type='TADFormer', "

@@ -2,13 +2,70 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from torch import nn
 
-from mtpeft.adapters import Adapter, AdapterLayer, AdapterModule, ClockNet, CommonModule, inject
-from mtpeft.adapters.plugins import Plugin
-from mtpeft.models.backbones.clocks import CLOCK
+from mtpeft.adapters import (
+    AdapterLayer,
+    AdapterLinear,
+    AdapterModule,
+    ClockNet,
+    CommonModule,
+    inject,
+)
+from mtpeft.adapters.lanes.on_map import needs_map
+from mtpeft.adapters.plugins import Plugin, Plugins, parse_plugins
+from mtpeft.models.backbones.clocks import CLOCK, make_clock
 from mtpeft.models.backbones.families import FAMILIES, Family, GenericFamily
+from mtpeft.models.backbones.families.base import ends_with
+
+
+class Adapted(NamedTuple):
+    """What an adapted network has besides itself.
+
+    Attributes:
+        clock: The ClockNet of its adapters, ``None`` without.
+        commons: Modules that the adapters of one plugin share, by the plugin's place.
+        names: The adapted layers.
+    """
+
+    clock: ClockNet | None
+    commons: nn.ModuleDict
+    names: list[str]
+
+
+def adapt_network(
+    network: nn.Module,
+    family: Family,
+    plugins: Plugins,
+    tasks: Sequence[str],
+    lane_places: Sequence[str],
+    clock: Mapping | None = None,
+    freeze: bool = True,
+    **options: bool,
+) -> Adapted:
+    """Swap the adapters of ``plugins`` into ``network``, with what they share.
+
+    Args:
+        network: The network.
+        family: What is known of it.
+        plugins: As of :func:`~mtpeft.adapters.plugins.parse_plugins`.
+        tasks: Names of the lanes.
+        lane_places: Dotted names of what can have lanes.
+        clock: Config of the ClockNet; a default one where a plugin needs it.
+        freeze: The adapted weights are not trained.
+        **options: Others of :func:`inject_adapters`.
+    """
+    plugins = parse_plugins(plugins, tasks)
+    clock = make_clock(clock, plugins, tasks, family)
+    commons = make_commons(plugins, tasks)
+    shared = shared_modules(plugins, commons, clock)
+    names = inject_adapters(
+        network, family, plugins, tasks, lane_places, shared=shared, freeze=freeze, **options
+    )
+    tell_linear_layers(network, family, names)
+    return Adapted(clock, commons, names)
 
 
 def make_commons(plugins: Sequence[Plugin], tasks: Sequence[str]) -> nn.ModuleDict:
@@ -85,18 +142,13 @@ def inject_adapters(
     return adapted
 
 
-def unread_in_commons(
-    layers: Iterable[AdapterLayer], commons: Iterable[CommonModule], unread: Sequence[Adapter]
-) -> list[nn.Parameter]:
-    """What only the shared stream reads in a module all of whose adapters are ``unread`` there."""
-    read = [layer.adapter for layer in layers if layer.adapter not in unread]
-    kept = [adapter.common for adapter in read if hasattr(adapter, '_common')]
-    return [p for common in commons if common not in kept for p in common.shared_only()]
-
-
-def ends_with(name: str, ending: str | None) -> bool:
-    """Is ``ending`` (a regular expression) the end of a dotted name?"""
-    return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None
+def tell_linear_layers(network: nn.Module, family: Family, adapted: Iterable[str]) -> None:
+    """Tell adapted Linear layers of a known family which outputs nobody changes in place."""
+    known = not isinstance(family, GenericFamily)
+    for name in adapted:
+        layer = network.get_submodule(name)
+        if isinstance(layer, AdapterLinear):
+            layer.output_stays = known and not ends_with(name, family.modified_in_place)
 
 
 def _refuse_lanes(network: nn.Module, plugins: Sequence[Plugin]) -> None:
@@ -124,7 +176,7 @@ def _without_shared(name: str, layer: AdapterLayer) -> None:
 def _check_map(network: nn.Module, family: Family, name: str, layer: AdapterLayer) -> None:
     """Raise ValueError where lanes need a map and their layer sees none."""
     ending = family.on_map
-    if not layer.adapter.needs_map or ends_with(name, ending):
+    if not needs_map(layer.adapter) or ends_with(name, ending):
         return
     names = [n for n, _ in network.named_modules() if ends_with(n, ending)]
     on_map = [role for role, end in family.roles.items() if any(ends_with(n, end) for n in names)]

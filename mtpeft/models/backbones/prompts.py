@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.adapters import ClockNet
+from mtpeft.adapters.lanes.current import now
 from mtpeft.models.backbones.families import FAMILIES, Family
 from mtpeft.models.backbones.streams.tokens import TokenStream
 from mtpeft.utils.suggest import hint
@@ -86,8 +87,8 @@ class PromptStream(TokenStream):
         own = self._of(name, len(x))
         if self.family.prompts == 'windows':
             return x, own
-        start = self.family.prefix_tokens - self.number
-        parts = x[:, :start], own.to(x.dtype), x[:, self.family.prefix_tokens :]
+        start = now.prefix - self.number
+        parts = x[:, :start], own.to(x.dtype), x[:, now.prefix :]
         return torch.cat(parts, 1), None
 
     def run(

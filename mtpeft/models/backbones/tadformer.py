@@ -1,6 +1,8 @@
 """TADFormer's backbone: prompts in the windows of a Swin, and lanes gated by them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -9,8 +11,36 @@ from mtpeft.adapters.plugins import Plugins
 from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
 from mtpeft.models.backbones.families import FAMILIES
 from mtpeft.models.backbones.gated_lanes import GatedLanes
+from mtpeft.models.backbones.streams import StageStreams, Streams
 from mtpeft.models.backbones.task_prompts import TaskPromptStream
 from mtpeft.registry import MODELS
+
+
+class GatedStreams(StageStreams):
+    """Lanes in the last block of each stage, gated by the tasks' prompts.
+
+    Args:
+        prompt_gate: ``False``: lanes start from the attention's output as it is.
+        Others: as :class:`~mtpeft.models.backbones.streams.StageStreams`.
+    """
+
+    def __init__(self, prompt_gate: bool, *args: Any, **kwargs: Any) -> None:
+        self.prompt_gate = prompt_gate
+        super().__init__(*args, **kwargs)
+
+    def make_lanes(self, strategy: str) -> dict[str, GatedLanes]:
+        parts = zip(self.family.stages, self.tokens.norms, self.tokens.gates, strict=True)
+        return {
+            stage.lane_block: GatedLanes(
+                self.network.get_submodule(stage.lane_block),
+                self.tasks,
+                self.family,
+                norms[-1],
+                gate,
+                self.prompt_gate,
+            )
+            for stage, norms, gate in parts
+        }
 
 
 @MODELS.register_module()
@@ -93,21 +123,8 @@ class TADFormerBackbone(AdapterBackbone):
     def _make_token_stream(self, prompts: None) -> TaskPromptStream:
         return TaskPromptStream(self.network, self.family, self.tasks, self.prompts_per_task)
 
-    def _make_lanes(self, strategy: str) -> dict[str, GatedLanes]:
-        stream = self.token_stream
-        return {
-            stage.lane_block: GatedLanes(
-                self.network.get_submodule(stage.lane_block),
-                self.tasks,
-                self.family,
-                norms[-1],
-                gate,
-                self.prompt_gate,
-            )
-            for stage, norms, gate in zip(
-                self.family.stages, stream.norms, stream.gates, strict=True
-            )
-        }
+    def _make_streams(self, kind: type[Streams], strategy: str, with_cp: bool) -> GatedStreams:
+        return super()._make_streams(partial(GatedStreams, self.prompt_gate), strategy, with_cp)
 
     def unused_parameter_names(self) -> list[str]:
         """Prompt norms of blocks that do not gate: published, counted, and read by nobody."""

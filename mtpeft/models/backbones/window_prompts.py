@@ -2,10 +2,30 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mtpeft.adapters.lanes.current import now, within
+
+
+@dataclass
+class Attended:
+    """What the windows of one attention see in a pass.
+
+    Attributes:
+        attention: The attention.
+        prompts: Tokens ``(B, P, C)``, already normalised.
+        pictures: Pictures in a pass. A multiple of B where lanes lie on the batch axis.
+        rows: Output of the tokens in the first pass of the block, ``(B, P, C)``.
+    """
+
+    attention: nn.Module
+    prompts: Tensor
+    pictures: int
+    rows: Tensor | None = None
 
 
 class PromptedAttention:
@@ -14,16 +34,13 @@ class PromptedAttention:
     The tokens of a picture are copied into each of its windows. Patches and tokens attend to both;
     position bias and shift mask touch patches among themselves only. What comes out of the tokens
     is averaged over the windows of a picture.
-
-    Attributes:
-        prompts: Tokens ``(B, P, C)`` of the current pass; ``None``: plain attention.
-        pictures: Pictures in a pass. A multiple of B where lanes lie on the batch axis.
-        rows: Output of the tokens in the first pass since they were set, ``(B, P, C)``.
     """
 
-    prompts: Tensor | None = None
-    pictures: int = 0
-    rows: Tensor | None = None
+    @property
+    def attended(self) -> Attended | None:
+        """What windows see in this pass besides patches; ``None``: plain attention."""
+        attended = now.attended
+        return attended if attended is not None and attended.attention is self else None
 
     @classmethod
     def adopt(cls, attention: nn.Module) -> 'PromptedAttention':
@@ -39,29 +56,29 @@ class PromptedAttention:
 
     def padded(self, table: Tensor) -> Tensor:
         """A bias or mask ``(..., N, N)`` with zeros for the tokens, ``(..., P + N, P + N)``."""
-        number = 0 if self.prompts is None else self.prompts.shape[1]
+        attended = self.attended
+        number = 0 if attended is None else attended.prompts.shape[1]
         return F.pad(table, (number, 0, number, 0)) if number else table
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Patches of windows ``(B windows, N, C)``, alike out."""
-        if self.prompts is None:
+        seen = self.attended
+        if seen is None:
             return self.attend(x, mask)
-        pictures, number, _ = self.prompts.shape
-        copies = self.pictures // pictures
-        windows = x.shape[0] // self.pictures
-        tokens = self.prompts.repeat(copies, 1, 1).repeat_interleave(windows, 0).to(x.dtype)
+        pictures, number, _ = seen.prompts.shape
+        copies = seen.pictures // pictures
+        windows = x.shape[0] // seen.pictures
+        tokens = seen.prompts.repeat(copies, 1, 1).repeat_interleave(windows, 0).to(x.dtype)
         out = self.attend(torch.cat([tokens, x], 1), None if mask is None else self.padded(mask))
-        if self.rows is None:
+        if seen.rows is None:
             # the shared stream's pass comes first; what a lane makes of tokens nobody reads
-            rows = out[:, :number].unflatten(0, (self.pictures, windows)).mean(1)
-            self.rows = rows[:pictures]
+            rows = out[:, :number].unflatten(0, (seen.pictures, windows)).mean(1)
+            seen.rows = rows[:pictures]
         return out[:, number:]
 
     @contextmanager
-    def attending(self, prompts: Tensor, pictures: int) -> Iterator[None]:
+    def attending(self, prompts: Tensor, pictures: int) -> Iterator[Attended]:
         """Let windows see ``prompts`` ``(B, P, C)``, already normalised, in this context."""
-        self.prompts, self.pictures, self.rows = prompts, pictures, None
-        try:
-            yield
-        finally:
-            self.prompts = None
+        seen = Attended(self, prompts, pictures)
+        with within(attended=seen):
+            yield seen

@@ -8,6 +8,7 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from mtpeft.adapters import AdapterLayer
+from mtpeft.ops.plain import plain_ops
 
 
 class InPlaceGELU(nn.GELU):
@@ -18,7 +19,7 @@ class InPlaceGELU(nn.GELU):
 
     def forward(self, x: Tensor) -> Tensor:
         """GELU of a tensor that nobody else reads."""
-        if torch.is_grad_enabled() and x.requires_grad:
+        if torch.is_grad_enabled() and x.requires_grad or plain_ops():
             return super().forward(x)
         return torch.ops.aten.gelu_(x, approximate=self.approximate)
 

@@ -1,6 +1,4 @@
-"""A whole model merged, for inference: backbone, heads, norms."""
-
-from typing import TYPE_CHECKING
+"""The decoder of a model merged, for inference: formed heads, folded norms."""
 
 import torch
 from torch import nn
@@ -8,43 +6,17 @@ from torch import nn
 from mtpeft.models.heads import HRNetHead
 from mtpeft.models.merging.fold_norms import conv_modules, fold
 from mtpeft.models.merging.report import MergeReport
-from mtpeft.models.merging.swaps import Merging, Swaps
-
-if TYPE_CHECKING:
-    from mtpeft.models.multi_task_model import MultiTaskModel
+from mtpeft.models.merging.swaps import Swaps
 
 
-def merge_model(model: 'MultiTaskModel', reversible: bool = True) -> MergeReport:
-    """See :meth:`MultiTaskModel.merge_adapters`."""
-    model.refuse_if_merged('It cannot be merged again')
-    model.eval()
-    model._swaps = swaps = Swaps()
-    backbone = model.backbone
-    model._merged_backbone = isinstance(backbone, Merging) and not backbone.merged
-    try:
-        report = MergeReport()
-        if model._merged_backbone:
-            report = backbone.merge_adapters(reversible, log=False)
-        _merge_decoder(model, swaps, report)
-    except BaseException:
-        unmerge_model(model)
-        raise
-    if not reversible:
-        swaps.give_up()
-    return report
+def merge_decoder(model: nn.Module, swaps: Swaps, report: MergeReport) -> None:
+    """Merge ``model.decoder``, in place: a shared base becomes a convolution for each task.
 
-
-def unmerge_model(model: 'MultiTaskModel') -> None:
-    """See :meth:`MultiTaskModel.unmerge_adapters`."""
-    if model._swaps is None:
-        return
-    model._swaps.undo(model)
-    model._swaps = None
-    if model._merged_backbone:
-        model.backbone.unmerge_adapters()
-
-
-def _merge_decoder(model: 'MultiTaskModel', swaps: Swaps, report: MergeReport) -> None:
+    Args:
+        model: What has the decoder, in eval mode.
+        swaps: Notes what was set aside.
+        report: Gets what was done.
+    """
     if hasattr(model.decoder, 'formed_heads'):
         kind = type(model.decoder).__name__
         with torch.no_grad():

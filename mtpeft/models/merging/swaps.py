@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
+
+from mtpeft.models.merging.report import MergeReport
 
 
 class Swaps:
@@ -61,7 +64,10 @@ def _place(root: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 class Merging(nn.Module):
-    """Mixin: a module whose adapters can be merged, for inference only."""
+    """Mixin: a module whose adapters can be merged, for inference only.
+
+    A class defines :meth:`_merge`, and :meth:`_after_unmerging` where there is something to do.
+    """
 
     _swaps: Swaps | None = None
 
@@ -69,6 +75,68 @@ class Merging(nn.Module):
     def merged(self) -> bool:
         """Are the adapters merged into the weights?"""
         return self._swaps is not None
+
+    def merge_adapters(self, reversible: bool = True, log: bool = True) -> MergeReport:
+        """Merge the adapters into the weights, for inference; the outputs stay the same.
+
+        * A layer that only the shared stream passes becomes the plain layer with the merged weight.
+        * Lanes that are changes of the weight become one weight for each task.
+        * Of lanes that read the shared stream (``frozen_input='shared'``), the shared path is
+          merged where that takes fewer operations; the lanes stay.
+        * What is no change of a weight is left as it is.
+        * A BatchNorm is folded into the convolution before it where nothing else reads that; one
+          inside a block that runs once for the shared stream and again for the lanes is kept.
+        * A shared base of heads becomes a convolution for each task.
+
+        The module is put in eval mode and cannot be trained until :meth:`unmerge_adapters`. Its
+        state dict is the merged one.
+
+        Args:
+            reversible: ``False``: let go of the adapters, which saves their memory.
+            log: Log the table of what was merged.
+
+        Returns:
+            What was merged, and what was left and why.
+
+        Raises:
+            RuntimeError: it is merged already.
+        """
+        self.refuse_if_merged('It cannot be merged again')
+        self.eval()
+        self._swaps, report = Swaps(), MergeReport()
+        try:
+            self._merge(self._swaps, report, reversible)
+        except BaseException:
+            self.unmerge_adapters()
+            raise
+        if not reversible:
+            self._swaps.give_up()
+        if log:
+            print_log(str(report), logger='current')
+        return report
+
+    def unmerge_adapters(self) -> None:
+        """Put the very modules back that :meth:`merge_adapters` set aside.
+
+        Raises:
+            RuntimeError: they were let go of.
+        """
+        if self._swaps is None:
+            return
+        self._swaps.undo(self._root())
+        self._swaps = None
+        self._after_unmerging()
+
+    def _root(self) -> nn.Module:
+        """What the names in swaps are names in."""
+        return self
+
+    def _merge(self, swaps: Swaps, report: MergeReport, reversible: bool) -> None:
+        """Merge, in place."""
+        raise NotImplementedError
+
+    def _after_unmerging(self) -> None:
+        """What else has to come back."""
 
     def refuse_if_merged(self, what: str) -> None:
         """Raise RuntimeError where ``what`` needs the adapters."""

@@ -79,7 +79,7 @@ def test_lane_strategies_agree(family, method):
     turn = methods().index(method) - list(TINY).index(family)
     for strategy in ('loop', ('fold', 'vmap')[turn // 2 % 2]):
         model.zero_grad()
-        model.lanes = model._make_lanes(strategy)
+        model.streams.lanes = model.streams.make_lanes(strategy)
         levels = model(picture().double())
         sum(level.square().mean() for task in levels.values() for level in task).backward()
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}

@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS as MMSEG
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mtpeft.adapters.lanes.current import now, within
 from mtpeft.models.backbones import AdapterBackbone
 
 TASKS = ('semseg', 'depth')
@@ -152,7 +153,8 @@ def test_a_lane_is_its_block_with_merged_weights(family):
         run = lane.run
 
         def record(block, x, name=name, run=run):
-            seen.setdefault(name, x.detach())  # the first pass is the shared stream's
+            # the first pass is the shared stream's
+            seen.setdefault(name, (x.detach(), dict(size=now.size, prefix=now.prefix)))
             return run(block, x)
 
         lane.run = record
@@ -164,14 +166,15 @@ def test_a_lane_is_its_block_with_merged_weights(family):
         block = model.network.get_submodule(stage.lane_block)
         for task in TASKS:
             plain = plain_block(block, task)
-            out = model.family.run_block(plain, seen[stage.lane_block])
-            if stage.end:
-                out = model.network.get_submodule(stage.end)(out)
-            if stage.out_norm:
-                out = model.network.get_submodule(stage.out_norm)(out)
-            torch.testing.assert_close(
-                levels[task][number], model.family.to_nchw(out), rtol=1e-4, atol=1e-4
-            )
+            given, of_pass = seen[stage.lane_block]
+            with within(**of_pass):
+                out = model.family.run_block(plain, given)
+                if stage.end:
+                    out = model.network.get_submodule(stage.end)(out)
+                if stage.out_norm:
+                    out = model.network.get_submodule(stage.out_norm)(out)
+                expected = model.family.to_nchw(out)
+            torch.testing.assert_close(levels[task][number], expected, rtol=1e-4, atol=1e-4)
     assert len(model.lanes) == (3 if family == 'timm MobileNet' else 4)
 
 

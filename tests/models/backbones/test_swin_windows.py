@@ -1,5 +1,7 @@
 """timm's and mmseg's Swin are the same function here, at any size of the map."""
 
+from functools import partial
+
 import pytest
 import torch
 from helpers.adapter_grid import stir
@@ -50,8 +52,16 @@ def test_shift_follows_the_map(which):
         (448, [True] * 4),
         (56, [True] + [False] * 3),
     ):
-        model(torch.zeros(1, 3, size, size))
-        for stage, expected in zip(model.family.stages, shifted, strict=True):
+        found = []
+        for stage in model.family.stages:
             block = model.network.get_submodule(stage.blocks[1])
-            shift = block.shift_size if which == 0 else block.attn.shift_size
-            assert shift in ((3, 3), 3) if expected else shift in ((0, 0), 0)
+            note = partial(_note_shift, found, block if which == 0 else block.attn)
+            block.register_forward_hook(note)
+        model(torch.zeros(1, 3, size, size))
+        assert [shift in ((3, 3), 3) for shift in found[-4:]] == shifted
+        assert [shift in ((0, 0), 0) for shift in found[-4:]] == [not s for s in shifted]
+
+
+def _note_shift(found, windows, *_):
+    """A hook: the shift of the pass that is made now."""
+    found.append(windows.shift_size)

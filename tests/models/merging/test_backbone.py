@@ -11,6 +11,7 @@ from torch import nn
 from mtpeft.adapters import AdapterLayer, low_rank_adapters
 from mtpeft.models import TADFormerBackbone
 from mtpeft.models.backbones import AdapterBackbone
+from mtpeft.models.backbones.parameters import unread_prefixes
 from mtpeft.models.merging.in_place import InPlaceGELU
 
 families = pytest.mark.parametrize('family', TINY)
@@ -290,7 +291,7 @@ def test_batchnorms_are_folded_outside_of_lane_blocks(family):
     model = awake(family)
     norms = {n for n, m in model.network.named_modules()
              if isinstance(m, nn.modules.batchnorm._BatchNorm)}  # fmt: skip
-    read = {n for n in norms if not f'{n}.'.startswith(model._unread)}
+    read = {n for n in norms if not f'{n}.'.startswith(unread_prefixes(model.family, model.tap))}
     lanes = {n for n in read if any(n.startswith(f'{block}.') for block in model.lanes)}
     report = check(model)
     assert set(report.names('norm')) == read - lanes

@@ -1,10 +1,12 @@
 """What a backbone family tells the library about its networks."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families.swin_parts import SwinParts
@@ -62,7 +64,6 @@ class Family:
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
             each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
         parts: The steps of a block one by one, ``None`` for blocks that are run as a whole.
-        prefix_tokens: Tokens before the patches, in the current pass.
     """
 
     name = ''
@@ -77,7 +78,6 @@ class Family:
     on_map: str | None = None
     prompts: str | None = None
     parts: type[SwinParts] | None = None
-    prefix_tokens = 0
 
     def __init__(self, network: nn.Module) -> None:
         self.stages = self.make_stages(network)
@@ -92,7 +92,11 @@ class Family:
         raise NotImplementedError
 
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
-        """From the picture ``(B, 3, H, W)`` to the first stage's map."""
+        """From the picture ``(B, 3, H, W)`` to the first stage's map.
+
+        Of tokens in a sequence, it notes the map and the tokens before it in the pass
+        (:mod:`mtpeft.adapters.lanes.current`).
+        """
         raise NotImplementedError
 
     def run_block(self, block: nn.Module, x: Tensor) -> Tensor:
@@ -110,9 +114,6 @@ class Family:
     def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
         """What :meth:`reduction` takes, ``(B, h, w, k)``."""
         raise NotImplementedError
-
-    def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
-        """Prepare the stage's blocks for a map of ``size`` (H, W)."""
 
     # -- task tokens -----------------------------------------------------------------------------
 
@@ -149,6 +150,17 @@ class Family:
         """Sides of the picture are padded to a multiple of this before the stem."""
         return self.stages[0].stride
 
+    def widths_and_strides(self, merged: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Channels and strides of the levels, behind the patch mergings or before them."""
+        widths = (s.merged_channels if merged else s.channels for s in self.stages)
+        strides = (s.stride * (2 if merged and s.merge else 1) for s in self.stages)
+        return tuple(widths), tuple(strides)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Zeros at the right and the bottom up to a multiple of :attr:`patch_size`."""
+        bottom, right = (-side % self.patch_size for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+
     @property
     def size_divisor(self) -> int:
         """Sides divisible by this pass without any padding inside the network."""
@@ -156,10 +168,9 @@ class Family:
         return last.stride * (2 if last.merge else 1)
 
 
-def fits_one_window(size: tuple[int, int], window: int | Sequence[int]) -> bool:
-    """Is the whole map inside one attention window? Then there is nothing to shift."""
-    height, width = (window, window) if isinstance(window, int) else window
-    return size[0] <= height and size[1] <= width
+def ends_with(name: str, ending: str | None) -> bool:
+    """Is ``ending`` (a regular expression) the end of a dotted name?"""
+    return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None
 
 
 def measure(network: nn.Module, run, size: int = 64) -> list[Tensor]:

@@ -3,7 +3,8 @@
 from mmseg.models.backbones import SwinTransformer
 from torch import Tensor, nn
 
-from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
+from mtpeft.models.backbones.families.base import Family, Stage
+from mtpeft.models.backbones.families.fitted_shift import fit_shifts
 from mtpeft.models.backbones.families.prompted_swin import PromptedMMSegAttention
 from mtpeft.models.backbones.families.swin_parts import MMSegSwinParts
 
@@ -38,6 +39,10 @@ class MMSegSwin(Family):
     parts = MMSegSwinParts
     # norms of the un-merged outputs; classification weights have none of them
     may_be_absent = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        fit_shifts(network)
 
     @staticmethod
     def serves(network: nn.Module) -> bool:
@@ -85,13 +90,6 @@ class MMSegSwin(Family):
         x = x if merge.adap_padding is None else merge.adap_padding(x)
         size = tuple(side // 2 for side in x.shape[2:])
         return merge.norm(merge.sampler(x).transpose(1, 2)).unflatten(1, size)
-
-    def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
-        for index, name in enumerate(stage.blocks):
-            attention = network.get_submodule(name).attn
-            window = attention.window_size
-            shifted = index % 2 == 1 and not fits_one_window(size, window)
-            attention.shift_size = window // 2 if shifted else 0
 
     def prepare_prompts(self, network: nn.Module) -> None:
         for stage in self.stages:

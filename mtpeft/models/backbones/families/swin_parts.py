@@ -6,7 +6,7 @@ import torch
 from timm.models.swin_transformer import window_reverse
 from torch import Tensor, nn
 
-from mtpeft.adapters.layers import AdapterLayer
+from mtpeft.adapters.lanes.mlp import through_mlp
 
 
 class SwinParts:
@@ -78,10 +78,9 @@ class SwinParts:
         """The MLP with its norm, up to the residual: of ``(..., C)``, shared parameters."""
         fc1, fc2 = self.layers['fc1'], self.layers['fc2']
         x = self.norm2(x)
-        if not isinstance(fc2, AdapterLayer) or self._hidden_drops:
+        if self._hidden_drops:
             return self.mlp_end(fc2(self.hidden(fc1(x))))
-        x = fc1.unmade(x) if isinstance(fc1, AdapterLayer) else fc1(x)
-        return self.mlp_end(fc2.after(self.activation, x))
+        return self.mlp_end(through_mlp(fc1, self.activation, fc2, x))
 
     @property
     def _hidden_drops(self) -> bool:

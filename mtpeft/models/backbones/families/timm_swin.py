@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
-from mtpeft.models.backbones.families.base import Family, Stage, fits_one_window
+from mtpeft.models.backbones.families.base import Family, Stage
+from mtpeft.models.backbones.families.fitted_shift import fit_shifts
 from mtpeft.models.backbones.families.prompted_swin import PromptedTimmAttention
 from mtpeft.models.backbones.families.swin_parts import TimmSwinParts
 
@@ -41,6 +42,10 @@ class TimmSwin(Family):
     # any picture size is taken, and windows keep their size
     build_options = dict(strict_img_size=False, always_partition=True)
 
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        fit_shifts(network)
+
     @staticmethod
     def serves(network: nn.Module) -> bool:
         return isinstance(network, SwinTransformer)
@@ -76,12 +81,6 @@ class TimmSwin(Family):
             x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
         x = x.unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
         return merge.norm(x.permute(0, 1, 3, 4, 2, 5).flatten(3))
-
-    def fit_map(self, network: nn.Module, stage: Stage, size: tuple[int, int]) -> None:
-        for name in stage.blocks:
-            block = network.get_submodule(name)
-            whole = fits_one_window(size, block.window_size)
-            block.shift_size = (0, 0) if whole else block.target_shift_size
 
     def prepare_prompts(self, network: nn.Module) -> None:
         for stage in self.stages:

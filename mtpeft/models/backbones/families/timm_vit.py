@@ -4,6 +4,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from mtpeft.adapters.lanes.current import now
 from mtpeft.models.backbones.families.base import Family, Stage
 
 
@@ -50,19 +51,19 @@ class TimmViT(Family):
 
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
         grid = network.patch_embed.patch_size
-        self._grid = x.shape[-2] // grid[0], x.shape[-1] // grid[1]
-        self.prefix_tokens = network.num_prefix_tokens
+        now.size = x.shape[-2] // grid[0], x.shape[-1] // grid[1]
+        now.prefix = network.num_prefix_tokens
         tokens = network._pos_embed(network.patch_embed(x))
         return network.norm_pre(network.patch_drop(tokens))
 
     def join_prompts(self, x: Tensor, prompts: Tensor) -> Tensor:
-        prefix, patches = x.tensor_split([self.prefix_tokens], dim=1)
-        self.prefix_tokens += prompts.shape[1]
+        prefix, patches = x.tensor_split([now.prefix], dim=1)
+        now.prefix += prompts.shape[1]
         return torch.cat([prefix, prompts.to(x.dtype), patches], 1)
 
     def size(self, x: Tensor) -> tuple[int, int]:
-        return self._grid
+        return now.size
 
     def to_nchw(self, x: Tensor) -> Tensor:
-        x = x[:, self.prefix_tokens :].transpose(1, 2)
-        return x.unflatten(2, self._grid).contiguous()
+        x = x[:, now.prefix :].transpose(1, 2)
+        return x.unflatten(2, now.size).contiguous()

@@ -1,105 +1,94 @@
-"""Each task through the whole network (``streams='network'``)."""
+"""Each task through the whole network."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from mtpeft.adapters.lanes.block import LANE_STRATEGIES
-from mtpeft.adapters.lanes.task_streams import TASK_STRATEGIES
-from mtpeft.models.backbones.families import Family, Stage
+from mtpeft.adapters import NotMergeableError
+from mtpeft.adapters.lanes.current import now
+from mtpeft.adapters.lanes.task_streams import TASK_STRATEGIES, TaskStreamBlock
+from mtpeft.models.backbones.families import Family
+from mtpeft.models.backbones.streams.base import Streams, changed_in_place
 from mtpeft.utils.requested import positions
-from mtpeft.utils.suggest import hint
-
-if TYPE_CHECKING:
-    from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
-
-STREAMS = ('stage', 'network')
 
 
-def lane_strategy(streams: str, strategy: str | None) -> str:
-    """The strategy asked for, or the default of ``streams``.
+class NetworkStreams(Streams):
+    """Every task has a stream from the first block with task parameters on (``'network'``).
+
+    Up to there one stream serves all tasks; then theirs lie behind one another on the batch axis.
 
     Raises:
-        ValueError: an unknown one, or one that ``streams`` does not have.
+        ValueError: no adapter differs between tasks, or tokens go through the network.
     """
-    if streams not in STREAMS:
-        raise ValueError(f"streams='{streams}' is unknown. " + hint(str(streams), STREAMS))
-    valid = LANE_STRATEGIES if streams == 'stage' else TASK_STRATEGIES
-    if strategy is None:
-        return valid[0]
-    if strategy not in valid:
-        where = f" with streams='{streams}'" if strategy in LANE_STRATEGIES else ''
-        raise ValueError(f"lane_strategy='{strategy}' is unknown{where}. " + hint(strategy, valid))
-    return strategy
 
+    option = 'network'
+    strategies = TASK_STRATEGIES
+    shares = False
 
-def lane_places(family: Family, streams: str) -> list[str]:
-    """Names of the modules whose adapters may have task parameters."""
-    if streams == 'stage':
-        return [stage.lane_block for stage in family.stages if stage.lane_block]
-    return [name for stage in family.stages for name in (*stage.blocks, stage.merge) if name]
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.tokens is not None:
+            raise ValueError(
+                'Tokens and prompts that go through the network belong to the shared stream, and '
+                "streams='network' has none. Use streams='stage', tokens beside the network "
+                "(tokens='free'), or no prompts."
+            )
+        if not self.lanes:
+            raise ValueError(
+                "streams='network' runs the network once for each task, and no adapter differs "
+                "between tasks: give a plugin lanes='task', or use streams='stage'."
+            )
 
+    @staticmethod
+    def places(family: Family) -> list[str]:
+        return [name for stage in family.stages for name in (*stage.blocks, stage.merge) if name]
 
-def check_streams(backbone: 'AdapterBackbone') -> None:
-    """Raise ValueError where a network of task streams has no lanes, or tokens."""
-    if backbone.streams != 'network':
-        return
-    if backbone.token_stream is not None:
-        raise ValueError(
-            'Tokens and prompts that go through the network belong to the shared stream, and '
-            "streams='network' has none. Use streams='stage', tokens beside the network "
-            "(tokens='free'), or no prompts."
-        )
-    if not backbone.lanes:
-        raise ValueError(
-            "streams='network' runs the network once for each task, and no adapter differs "
-            "between tasks: give a plugin lanes='task', or use streams='stage'."
-        )
+    def make_block(
+        self, name: str, block: nn.Module, run: Callable, strategy: str
+    ) -> TaskStreamBlock:  # fmt: skip
+        copied = changed_in_place(self.family, block)
+        return TaskStreamBlock(block, self.tasks, run, strategy, copied)
 
+    def levels(
+        self, x: Tensor, wanted: Sequence[str], unreduced: bool = False
+    ) -> dict[str, tuple[Tensor, ...]]:
+        family, tasks = self.family, positions(wanted, self.tasks)
+        levels, parted = [], False
+        for stage in family.stages:
+            now.size = family.size(x)
+            for name in stage.blocks:
+                x, parted = self._parted(name, x, parted, len(wanted))
+                x = self.call(self._passing(name, family.run_block, tasks), x)
+            if stage.end is not None:
+                x = self.network.get_submodule(stage.end)(x)
+            level, apart = self.normed(stage, [x])[0], parted
+            if stage.merge is not None:
+                x, parted = self._parted(stage.merge, x, parted, len(wanted))
+                x = self._passing(stage.merge, family.run_merge, tasks)(x)
+                if self.tap == 'post_merge':
+                    level, apart = x, parted
+            level = family.to_nchw(level)
+            levels.append(level.chunk(len(wanted)) if apart else [level] * len(wanted))
+        return {task: tuple(level[i] for level in levels) for i, task in enumerate(wanted)}
 
-def network_levels(
-    backbone: 'AdapterBackbone', x: Tensor, wanted: Sequence[str]
-) -> dict[str, tuple[Tensor, ...]]:
-    """Levels of each ``wanted`` task from the stem's map.
+    def _parted(self, name: str, x: Tensor, parted: bool, count: int) -> tuple[Tensor, bool]:
+        """A copy of the stream for each task where their parameters begin to differ."""
+        if parted or name not in self.lanes:
+            return x, parted
+        return x.repeat(count, *[1] * (x.ndim - 1)), True
 
-    Up to the first block with task parameters there is one stream for all tasks; from there on
-    theirs lie behind one another on the batch axis.
-    """
-    family, tasks = backbone.family, positions(wanted, backbone.tasks)
-    levels, parted = [], False
-    for stage in family.stages:
-        size = family.size(x)
-        family.fit_map(backbone.network, stage, size)
-        for name in stage.blocks:
-            x, parted = _parted(backbone, name, x, parted, len(wanted))
-            x, _ = backbone._run_block(name, x, None, size, tasks)
-        if stage.end is not None:
-            x = backbone.network.get_submodule(stage.end)(x)
-        level, apart = backbone._normed(stage, [x])[0], parted
-        if stage.merge is not None:
-            x, parted = _parted(backbone, stage.merge, x, parted, len(wanted))
-            x = _merged(backbone, stage, x, tasks)
-            if backbone.tap == 'post_merge':
-                level, apart = x, parted
-        level = family.to_nchw(level)
-        levels.append(level.chunk(len(wanted)) if apart else [level] * len(wanted))
-    return {task: tuple(level[i] for level in levels) for i, task in enumerate(wanted)}
+    def _passing(
+        self, name: str, run: Callable, tasks: Sequence[int] | None
+    ) -> Callable[[Tensor], Tensor]:  # fmt: skip
+        """What passes the module ``name``."""
+        lane = self.lanes.get(name)
+        module = self.network.get_submodule(name)
+        return partial(lane, tasks=tasks) if lane else partial(run, module)
 
-
-def _parted(
-    backbone: 'AdapterBackbone', name: str, x: Tensor, parted: bool, count: int
-) -> tuple[Tensor, bool]:
-    """A copy of the stream for each task where their parameters begin to differ."""
-    if parted or name not in backbone.lanes:
-        return x, parted
-    return x.repeat(count, *[1] * (x.ndim - 1)), True
-
-
-def _merged(
-    backbone: 'AdapterBackbone', stage: Stage, x: Tensor, tasks: Sequence[int] | None
-) -> Tensor:
-    lane = backbone.lanes.get(stage.merge)
-    if lane is not None:
-        return lane(x, tasks)
-    return backbone.family.run_merge(backbone.network.get_submodule(stage.merge), x)
+    def check_merge(self, task: str | None) -> None:
+        if task is None:
+            raise NotMergeableError(
+                "With streams='network' each task has a network of its own; name one: "
+                f'task={" | ".join(map(repr, self.tasks))}.'
+            )

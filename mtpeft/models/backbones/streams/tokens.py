@@ -87,10 +87,10 @@ class TokenStream(nn.Module):
             last: No block reads the tokens after this one.
         """
         attention = self.family.attention(block)
-        with attention.attending(self.family.normed_prompts(block, tokens), len(x) * copies):
+        prompts = self.family.normed_prompts(block, tokens)
+        with attention.attending(prompts, len(x) * copies) as seen:
             out = function(x)
-        rows, attention.rows = attention.rows, None
-        return out, self.leave(block, tokens, rows, last)
+        return out, self.leave(block, tokens, seen.rows, last)
 
     def leave(self, block: nn.Module, tokens: Tensor, rows: Tensor, last: bool) -> Tensor:
         """The tokens after a block, of what its attention made of them."""

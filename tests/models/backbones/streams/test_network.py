@@ -16,8 +16,7 @@ LORA = dict(type='LoRA', rank=2)
 def tied(method):
     """Do lanes and shared stream need one another?"""
     adapter = adapt_layer(nn.Linear(12, 12), method, TASKS).adapter
-    reads = adapter.lane_reads_shared_input or adapter.lane_reads_shared_output
-    return reads or adapter.shared_reads_lanes or getattr(adapter, 'reuse', None)
+    return adapter.coupling.ties or getattr(adapter, 'reuse', None)
 
 
 UNTIED = [m for m in methods() if not tied(m)]
@@ -82,7 +81,7 @@ def test_fold_equals_loop_in_value_and_gradient(family, method):
     stir(model, 0.05)
     for strategy in ('loop', 'fold'):
         model.zero_grad()
-        model.lanes = model._make_lanes(strategy)
+        model.streams.lanes = model.streams.make_lanes(strategy)
         levels = model(picture())
         backward(levels)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
