@@ -142,7 +142,7 @@ def resolve_adapter(cfg: Mapping, key: str = '') -> tuple[type[nn.Module], dict[
     options = {name: value for name, value in cfg.items() if name not in ('type', '_scope_')}
     kind = cfg.get('type')
     adapter = ADAPTERS.get(kind) if isinstance(kind, str) else kind
-    if adapter is None:
+    if not isinstance(adapter, type):
         raise KeyError(
             f"{at}type='{kind}' is no adapter. "
             + hint(str(kind).split('.')[-1], ADAPTERS.module_dict)
