@@ -26,7 +26,7 @@ def directional_scores(group: RankGroup) -> Tensor | None:
             return None
         value, gradient = (group.moved(name, t) for t in (parameter, parameter.grad))
         terms.append((value * gradient).reshape(*value.shape[:2], -1).sum(2).abs())
-    return torch.stack(terms).mean(0)
+    return torch.stack(terms).mean(0) if terms else None
 
 
 def order_by_score(scores: Tensor) -> Tensor:
