@@ -55,9 +55,16 @@ class Plugin:
         return None if self.options.get(option) is not None else option
 
     def make_common(self, tasks: Sequence[str]) -> CommonModule:
-        """The module that the adapters of this plugin share, if they are its only users."""
+        """The module that the adapters of this plugin share, if they are its only users.
+
+        Raises:
+            ValueError: an option does not fit.
+        """
         lanes = tuple(tasks) if self.lanes == 'task' else ()
-        return self.adapter.make_common(self.options, lanes)
+        try:
+            return self.adapter.make_common(self.options, lanes)
+        except ValueError as error:
+            raise ValueError(f'{self.key}: {self.adapter.__name__}: {error}') from error
 
     def options_at(self, site: Site, common: CommonModule | None) -> dict[str, Any]:
         """The adapter's options for a layer at ``site``, with the module that layers share."""
@@ -135,7 +142,7 @@ def resolve_adapter(cfg: Mapping, key: str = '') -> tuple[type[nn.Module], dict[
     options = {name: value for name, value in cfg.items() if name not in ('type', '_scope_')}
     kind = cfg.get('type')
     adapter = ADAPTERS.get(kind) if isinstance(kind, str) else kind
-    if adapter is None:
+    if not isinstance(adapter, type):
         raise KeyError(
             f"{at}type='{kind}' is no adapter. "
             + hint(str(kind).split('.')[-1], ADAPTERS.module_dict)

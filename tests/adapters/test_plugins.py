@@ -103,6 +103,7 @@ def test_options_of_parents_are_known_where_they_are_passed_on():
         (dict(cfg=dict(type='LoRA', rnk=2)), TypeError, "LoRA has no option 'rnk'.*'rank'"),
         # an option of a parent, through **kwargs
         (dict(cfg=dict(type='Compacter', reductoin=2)), TypeError, "no option.*'reduction'"),
+        (dict(cfg=dict(type='Compacter', n=0)), ValueError, 'Compacter: expected n to be a posi'),
         (dict(cfg=dict(type='LoRA', rank=900)), ValueError, "layer 'layers.0.blocks.0.mlp.fc2'"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else None,
