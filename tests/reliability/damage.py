@@ -3,10 +3,10 @@
     python tests/reliability/damage.py --files 300 --seed 0
 
 Every file is a copy of one that a training, publish_model.py or merge_adapters.py wrote
-(tests/data/before_the_house/, written anew), with one kind of damage at a random place. It is loaded
-as a user would load it. *Right* is a CheckpointError (or PretrainedWeightsError) that names the file,
-or a model with exactly the weights of the whole file. Anything else is *wrong*: another error, or other
-weights without a word.
+(tests/data/before_the_house/, written anew), with one kind of damage at a random place. It is
+loaded as a user would load it. *Right* is a CheckpointError (or PretrainedWeightsError) that
+names the file, or a model with exactly the weights of the whole file. Anything else is
+*wrong*: another error, or other weights without a word.
 """
 
 import argparse
