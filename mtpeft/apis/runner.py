@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mtpeft.apis.preflight import check_config
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
+from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.optim.autocast_wrapper import bf16_supported
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
@@ -73,6 +74,7 @@ def build_runner(
     _guard_checkpoints(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    ensure_integrity(runner)
     if compile:
         compile_parts(runner.model, 'inductor' if compile is True else compile)
     return runner

@@ -14,6 +14,7 @@ from mtpeft.adapters.ranks.patterns import idle_streams
 from mtpeft.checkpoints.model_state import base_identities, drop_frozen, make_compact
 from mtpeft.checkpoints.work_dir import LAST, checkpoint_folder, is_inside, last_checkpoint
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
+from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import ATOMIC, remove_leftovers
 from mtpeft.utils.dist import unwrap
@@ -73,6 +74,7 @@ class AdapterCheckpointHook(CheckpointHook):
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner._train_loop, BaseLoop):
             return  # a test, which writes no checkpoint
+        ensure_integrity(runner)
         hold_together(runner.work_dir)
         folder = checkpoint_folder(runner.work_dir, self.out_dir)
         if is_main_process() and self.backend_args == dict(backend=ATOMIC):
