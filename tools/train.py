@@ -5,9 +5,12 @@ import os
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.runner import find_latest_checkpoint
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
+from mtpeft.checkpoints.files import CheckpointError
+from mtpeft.checkpoints.work_dir import last_checkpoint
 from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.dist import LAUNCHERS, end_distributed
 
@@ -38,6 +41,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def last_whole(runner: Runner) -> str | None:
+    """The checkpoint that --resume would go on from."""
+    folder = next((h.out_dir for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    try:
+        return last_checkpoint(runner.work_dir, folder)
+    except CheckpointError:
+        return None
+
+
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -52,7 +64,7 @@ def main() -> None:
     try:
         runner.train()
     except KeyboardInterrupt:
-        last = find_latest_checkpoint(runner.work_dir)
+        last = last_whole(runner)
         raise SystemExit(
             f'Interrupted. The last checkpoint is {last}; go on with --resume.'
             if last else 'Interrupted before the first checkpoint.'

@@ -7,10 +7,12 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from mtpeft.apis.preflight import check_config
 from mtpeft.checkpoints.schemes import use_safe_loading
+from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
+from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.optim.autocast_wrapper import bf16_supported
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
@@ -42,7 +44,8 @@ def build_runner(
             ``work_dirs/<name of the config>``.
         checkpoint: Weights to start from or to test, as ``load_from``.
         resume: ``True`` or ``'auto'`` goes on from the last checkpoint in ``work_dir`` (from the
-            start if there is none), a path from that one.
+            start if there is none), a path from that one. (So does ``resume=True`` of a config
+            without ``load_from``.)
         amp: Train in mixed precision: bfloat16 where the device can, float16 elsewhere.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         seed: Seed of the run, over that of the config.
@@ -53,6 +56,7 @@ def build_runner(
         ValueError: one of several processes of torchrun with ``launcher='none'``.
         KeyError, TypeError: the config names an unknown type or option (with the nearest names).
         FileNotFoundError: ``resume`` names a file that does not exist.
+        CheckpointError: ``work_dir`` has checkpoints, but not the last one, or nothing says which.
 
     Example:
         >>> from mmengine.config import Config
@@ -70,6 +74,7 @@ def build_runner(
     _guard_checkpoints(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    ensure_integrity(runner)
     if compile:
         compile_parts(runner.model, 'inductor' if compile is True else compile)
     return runner
@@ -107,15 +112,23 @@ def _use_amp(cfg: Config) -> None:
 
 
 def _set_resume(cfg: Config, resume: str | bool) -> None:
+    resume = resume or (cfg.get('resume', False) and not cfg.get('load_from'))
     if not resume:
         return
     if resume is True or resume == 'auto':
-        if find_latest_checkpoint(cfg.work_dir) is not None:
-            cfg.update(resume=True, load_from=None)
+        last = last_checkpoint(cfg.work_dir, _checkpoint_folder(cfg))
+        # without one the run starts, from the weights that the config names
+        cfg.update(dict(resume=False) if last is None else dict(resume=True, load_from=last))
         return
     if not osp.isfile(resume):
         raise FileNotFoundError(f"--resume: checkpoint '{resume}' does not exist.")
     cfg.update(resume=True, load_from=resume)
+
+
+def _checkpoint_folder(cfg: Config) -> str:
+    """Where the checkpoint hook writes."""
+    options = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    return checkpoint_folder(cfg.work_dir, options.get('out_dir'))
 
 
 def _guard_checkpoints(cfg: Config) -> None:

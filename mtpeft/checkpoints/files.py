@@ -14,6 +14,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mtpeft.checkpoints.contents import changed, not_finite, shown
+
 _BUFFER_METHODS = {name: getattr(HistoryBuffer, name) for name in ('min', 'max', 'current', 'mean')}
 
 
@@ -97,7 +99,8 @@ def as_checkpoint(data: Any, path: str | os.PathLike) -> Checkpoint:
     any, a dict under ``'meta'``.
 
     Raises:
-        CheckpointError: it has another form; the message says what was found.
+        CheckpointError: it has another form, is damaged, or holds numbers that are not finite;
+            the message says what was found.
     """
     problem = _problem(data)
     if problem:
@@ -106,9 +109,27 @@ def as_checkpoint(data: Any, path: str | os.PathLike) -> Checkpoint:
             f'{problem}. It was not loaded. Use a file that a training, publish_model.py or '
             'merge_adapters.py wrote.'
         )
+    _check_contents(data, path)
     checkpoint = Checkpoint(data)
     checkpoint.source = str(path)
     return checkpoint
+
+
+def _check_contents(data: Mapping, path: str | os.PathLike) -> None:
+    """Refuse entries that are not what was written, and numbers that are not finite."""
+    damaged = changed(data)
+    if damaged:
+        raise CheckpointError(
+            f'Checkpoint {path} is damaged: {", ".join(damaged)} is not what was written '
+            "(meta['digest'] says so). Use another file, or copy this one again. If you changed it "
+            "on purpose, remove 'digest' from its meta."
+        )
+    bad = not_finite(data)
+    if bad:
+        raise CheckpointError(
+            f'Checkpoint {path} was not loaded: {len(bad)} of its tensors hold numbers that are '
+            f'not finite: {shown(bad)}. Use a checkpoint from before they came in.'
+        )
 
 
 def _problem(data: Any) -> str:

@@ -27,6 +27,20 @@ def frozen_state_keys(model: nn.Module) -> set[str]:
     }
 
 
+def drop_frozen(checkpoint: dict, model: nn.Module) -> None:
+    """Take the frozen keys of ``model`` out of a checkpoint and of its EMA copy."""
+    for key in frozen_state_keys(model):
+        checkpoint['state_dict'].pop(key, None)
+        checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
+
+
+def make_compact(state: dict[str, Tensor]) -> None:
+    """Copy each tensor that is a view of a larger storage, which a file would hold as a whole."""
+    for key, tensor in state.items():
+        if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
+            state[key] = tensor.clone()
+
+
 def base_identities(model: nn.Module) -> dict[str, dict]:
     """``base_identity()`` of the modules that have one, by module name."""
     return {

@@ -3,6 +3,7 @@
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.frequency_hook import FrequencyHook
+from mtpeft.hooks.integrity_hook import IntegrityHook
 from mtpeft.hooks.ranks.adalora import AdaLoRAHook
 from mtpeft.hooks.ranks.autolora import AutoLoRAHook
 from mtpeft.hooks.ranks.dylora import DyLoRAHook
@@ -19,7 +20,7 @@ from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
     'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DyLoRAHook',
-    'FrequencyHook', 'PDRSHook', 'PDRSPlusHook', 'PredictionGridHook', 'RankAllocatorHook',
-    'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook', 'SavePredictionsHook',
-    'SummaryHook', 'SyncNormStatsHook',
+    'FrequencyHook', 'IntegrityHook', 'PDRSHook', 'PDRSPlusHook', 'PredictionGridHook',
+    'RankAllocatorHook', 'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook',
+    'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip

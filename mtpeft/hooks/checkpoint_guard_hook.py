@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 
 from mtpeft.checkpoints.files import CheckpointError, name_of
 from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.checkpoints.work_dir import check_resumable
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 
@@ -51,11 +52,8 @@ class CheckpointGuardHook(Hook):
                 f'{what} is a merged model, for inference only (init_model, MultiTaskInferencer). '
                 'A run needs the checkpoint of the training that it was made of.'
             )
-        if runner._resume and 'epoch' not in (checkpoint.get('meta') or {}):
-            raise CheckpointError(
-                f'{what} holds no state of a run to go on from (it may be a published model). '
-                'Start a new run from it with --cfg-options load_from=FILE, without --resume.'
-            )
+        if runner._resume:
+            check_resumable(checkpoint)
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', key): value for key, value in state.items()}
         absent = frozen_state_keys(model) - set(state)

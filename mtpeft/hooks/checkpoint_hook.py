@@ -1,22 +1,24 @@
 """Checkpoints of what was trained, written so that a crash loses nothing."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
-from torch import Tensor, nn
+from mmengine.runner import BaseLoop, Runner
 
 from mtpeft.adapters.ranks.low_rank import rank_pattern
 from mtpeft.adapters.ranks.patterns import idle_streams
-from mtpeft.checkpoints.model_state import base_identities, frozen_state_keys
+from mtpeft.checkpoints.model_state import base_identities, drop_frozen, make_compact
+from mtpeft.checkpoints.work_dir import LAST, checkpoint_folder, is_inside, last_checkpoint
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
+from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.registry import HOOKS
-from mtpeft.utils.atomic import ATOMIC
+from mtpeft.utils.atomic import ATOMIC, remove_leftovers
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.lock import hold_together, release
 from mtpeft.utils.suggest import hint
 
 
@@ -38,6 +40,10 @@ class AdapterCheckpointHook(CheckpointHook):
     only after the new one is complete. What happens while saving (a full disk, a kill) leaves the
     previous checkpoint and ``last_checkpoint`` as they were.
 
+    A run holds its work dir while it trains, and removes no file of another folder. The message hub
+    and ``last_checkpoint`` name files relative to the work dir; a run that is resumed from the
+    checkpoint of another folder keeps the score to beat, and leaves the files there alone.
+
     Args:
         full: Save the frozen base as well.
         backend_args: Storage, see MMEngine. Default: local files, written as above.
@@ -47,6 +53,7 @@ class AdapterCheckpointHook(CheckpointHook):
     Raises:
         OSError: a checkpoint could not be written; the message says what is left to go on from.
         KeyError: ``save_best`` names a metric that the evaluation does not give.
+        WorkDirBusyError: another run works in the work dir.
 
     Example:
         >>> hook = AdapterCheckpointHook(interval=1, save_best='mtl/delta_m', max_keep_ckpts=2)
@@ -64,11 +71,56 @@ class AdapterCheckpointHook(CheckpointHook):
         self.full = full
         self._identities: dict[str, dict] | None = None
 
-    def before_train(self, runner: Runner) -> None:
-        super().before_train(runner)
+    def before_run(self, runner: Runner) -> None:
+        if not isinstance(runner._train_loop, BaseLoop):
+            return  # a test, which writes no checkpoint
+        ensure_integrity(runner)
+        hold_together(runner.work_dir)
+        folder = checkpoint_folder(runner.work_dir, self.out_dir)
         if is_main_process() and self.backend_args == dict(backend=ATOMIC):
-            for left in Path(self.out_dir).glob('.*.pth.*.tmp'):
-                left.unlink()
+            remove_leftovers(runner.work_dir, LAST, 'result.json')
+            remove_leftovers(folder, '*.pth')
+        if runner._resume and runner._load_from is None:
+            # MMEngine takes what last_checkpoint says for a path from the current folder
+            runner._load_from = last_checkpoint(runner.work_dir, folder)
+
+    def before_train(self, runner: Runner) -> None:
+        self._forget_others(runner, checkpoint_folder(runner.work_dir, self.out_dir))
+        super().before_train(runner)
+        if self.save_best and len(self.key_indicators) == 1:
+            self.best_ckpt_path = self._placed(self.best_ckpt_path)
+        elif self.save_best:
+            paths = self.best_ckpt_path_dict
+            paths.update({key: self._placed(path) for key, path in paths.items()})
+
+    def after_run(self, runner: Runner) -> None:
+        release(runner.work_dir)
+
+    def _forget_others(self, runner: Runner, folder: str) -> None:
+        """Keep of the files that a resumed checkpoint names those that this run may remove."""
+        if '://' in folder:
+            return
+        known = runner.message_hub.runtime_info
+        source = runner._load_from if runner._resume else None
+        foreign = source is not None and not is_inside(source, folder)
+        if foreign:
+            known.pop('keep_ckpt_ids', None)
+        for key in [key for key in known if key.startswith(('best_ckpt', 'last_ckpt'))]:
+            name = os.path.basename(str(known[key]))
+            if not foreign and os.path.isfile(os.path.join(folder, name)):
+                known[key] = self._noted(runner, os.path.join(folder, name))
+                continue
+            del known[key]
+            if foreign and key.startswith('best'):
+                runner.logger.info(f'The best so far is {name} beside {source}; it stays there.')
+
+    def _noted(self, runner: Runner, path: str) -> str:
+        """What files and the message hub call a checkpoint: relative to the work dir, if in it."""
+        return os.path.basename(path) if is_inside(path, runner.work_dir) else path
+
+    def _placed(self, noted: str | None) -> str | None:
+        """The path of a checkpoint that is called so; an absolute one is its own."""
+        return None if noted is None else self.file_backend.join_path(self.out_dir, noted)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the checkpoint, unless a :class:`CheckpointGuardHook` of the run has done so."""
@@ -98,7 +150,11 @@ class AdapterCheckpointHook(CheckpointHook):
         obsolete = self._keep(runner, step)
         before, name = self.last_ckpt, self.filename_tmpl.format(step)
         path = self.file_backend.join_path(self.out_dir, name)
-        runner.message_hub.update_info('last_ckpt', path)
+        runner.message_hub.update_info('last_ckpt', self._noted(runner, path))
+        last = os.path.join(runner.work_dir, LAST)
+        if is_main_process() and not os.path.exists(last):
+            # killed between the first file and its name, the run starts again
+            self.file_backend.put_text('', last)
         with self._explained(path, before):
             runner.save_checkpoint(
                 self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
@@ -106,8 +162,7 @@ class AdapterCheckpointHook(CheckpointHook):
                 by_epoch=self.by_epoch, backend_args=self.backend_args, **self.args,
             )  # fmt: skip
             if is_main_process():
-                last = Path(runner.work_dir) / 'last_checkpoint'
-                self.file_backend.put_text(path, str(last))
+                self.file_backend.put_text(self._noted(runner, path), last)
         self.last_ckpt = path
         for old in obsolete:
             self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
@@ -162,7 +217,7 @@ class AdapterCheckpointHook(CheckpointHook):
         name = f'best_{key}_{self.filename_tmpl.format(time)}'.replace('/', '_')
         path = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info(score_info, score)
-        runner.message_hub.update_info(path_info, path)
+        runner.message_hub.update_info(path_info, self._noted(runner, path))
         with self._explained(path, self.last_ckpt):
             runner.save_checkpoint(
                 self.out_dir, filename=name, file_client_args=self.file_client_args,
@@ -192,19 +247,6 @@ class AdapterCheckpointHook(CheckpointHook):
             ) from error
 
     def _remove(self, path: str) -> None:
-        if is_main_process() and self.file_backend.isfile(path):
+        own = '://' in self.out_dir or is_inside(path, self.out_dir)
+        if own and is_main_process() and self.file_backend.isfile(path):
             self.file_backend.remove(path)
-
-
-def drop_frozen(checkpoint: dict, model: nn.Module) -> None:
-    """Take the frozen keys of ``model`` out of a checkpoint and of its EMA copy."""
-    for key in frozen_state_keys(model):
-        checkpoint['state_dict'].pop(key, None)
-        checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
-
-
-def make_compact(state: dict[str, Tensor]) -> None:
-    """Copy each tensor that is a view of a larger storage, which a file would hold as a whole."""
-    for key, tensor in state.items():
-        if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
-            state[key] = tensor.clone()

@@ -1,5 +1,6 @@
 """The first and the last words of a run."""
 
+import os
 from collections.abc import Mapping
 
 from mmengine.evaluator import Evaluator
@@ -40,7 +41,7 @@ class SummaryHook(Hook):
             runner.logger.info('Final metrics:\n' + self._table)
         for name in ('best_ckpt', 'last_ckpt'):
             if name in runner.message_hub.runtime_info:
-                path = runner.message_hub.get_info(name)
+                path = os.path.join(runner.work_dir, runner.message_hub.get_info(name))
                 runner.logger.info(f'{name.split("_")[0].capitalize()} checkpoint: {path}')
         for hook in runner.hooks:
             if getattr(hook, 'last_grid', None):

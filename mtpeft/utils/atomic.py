@@ -36,6 +36,21 @@ def write_atomically(data: bytes, path: str | os.PathLike) -> None:
         raise
 
 
+def remove_leftovers(folder: str | os.PathLike, *names: str) -> None:
+    """Remove what :func:`write_atomically` left of files in ``folder`` when it was killed.
+
+    Nobody may be writing them.
+
+    Args:
+        folder: The folder.
+        *names: Names of the files, or patterns such as ``'*.pth'``.
+    """
+    for name in names:
+        # mkstemp draws eight characters
+        for path in Path(folder).glob(f'.{name}.????????.tmp'):
+            path.unlink(missing_ok=True)
+
+
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local files with writes that leave the old file or the whole new one."""
 

@@ -14,16 +14,15 @@ time.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from safetensors.torch import save
 
 import mtpeft
 from mtpeft.apis import init_model
 from mtpeft.apis.merged_file import is_merged, merged_state
+from mtpeft.checkpoints.digest import safetensors_bytes
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.utils.atomic import write_atomically
 
@@ -52,15 +51,15 @@ def main() -> None:
         if is_merged(safe_load(source)):
             raise SystemExit(f'{source} is merged already. Give the checkpoint of the training.')
         model, state, meta = merged_state(cfg, init_model(cfg, source), args.tasks)
+        meta |= dict(version=mtpeft.__version__, source=source.name)
+        data = safetensors_bytes(state, meta, f'Merging {source} made them.')
     except (FileNotFoundError, CheckpointError, ValueError) as error:
         raise SystemExit(str(error)) from error
     except KeyError as error:
         raise SystemExit(error.args[0]) from error
-    meta |= dict(version=mtpeft.__version__, source=source.name)
-    tensors = {key: value.detach().contiguous().clone() for key, value in state.items()}
-    write_atomically(save(tensors, {k: json.dumps(v) for k, v in meta.items()}), target)
-    numbers = sum(value.numel() for value in tensors.values())
-    print(f'{len(tensors)} tensors, {numbers:,} numbers, {target.stat().st_size:,} bytes '
+    write_atomically(data, target)
+    numbers = sum(value.numel() for value in state.values())
+    print(f'{len(state)} tensors, {numbers:,} numbers, {target.stat().st_size:,} bytes '
           f'written to {target}; tasks: {", ".join(model.tasks)}')  # fmt: skip
 
 

@@ -19,17 +19,16 @@ path that has no effect (what the published designs have in the last block), ins
 
 import argparse
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 import mtpeft
 from mtpeft.adapters.ranks.patterns import describe_ranks
+from mtpeft.checkpoints.digest import safetensors_bytes
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.rank_truncate import truncate
 from mtpeft.utils.atomic import write_atomically
@@ -156,14 +155,15 @@ def main() -> None:
     if args.half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     metadata = describe(saved['meta'], weights, source)
-    # safetensors takes no two tensors of one storage
-    tensors = {key: value.contiguous().clone() for key, value in state.items()}
-    texts = {key: json.dumps(value) for key, value in metadata.items()}
-    write_atomically(save(tensors, texts), target)
+    try:
+        data = safetensors_bytes(state, metadata, 'Publish without --half.' if args.half else '')
+    except CheckpointError as error:
+        raise SystemExit(f'{source}: {error}') from error
+    write_atomically(data, target)
     sizes = source.stat().st_size, target.stat().st_size
     print(f'{source}: {sizes[0]:,} bytes -> {target}: {sizes[1]:,} bytes')
-    numbers = sum(value.numel() for value in tensors.values())
-    print(f'{len(tensors)} tensors ({weights}), {numbers:,} numbers')
+    numbers = sum(value.numel() for value in state.values())
+    print(f'{len(state)} tensors ({weights}), {numbers:,} numbers')
     if metadata.get('rank_pattern'):
         print(describe_ranks(metadata['rank_pattern'], metadata.get('idle_streams', {})))
 
