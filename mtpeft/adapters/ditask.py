@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from mtpeft.adapters.lanes.current import now
 from mtpeft.ops.cpab import cpab_displacement
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.kinds import Count, Share
 
 _INITS = ('uniform', 'zero')
 
@@ -116,12 +119,12 @@ class DiTASK(FormedOnce, Adapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        cells: int = 64,
-        task_cells: int = 4,
-        warp: str = 'index',
-        init: str = 'uniform',
-        dropout: float = 0.05,
-        parts: int | None = None,
+        cells: Count = 64,
+        task_cells: Count = 4,
+        warp: Literal['index', 'value'] = 'index',
+        init: Literal['uniform', 'zero'] = 'uniform',
+        dropout: Share = 0.05,
+        parts: Count | None = None,
     ) -> None:
         super().__init__(layer, tasks)
         for name, value, valid in (('warp', warp, tuple(_WARPS)), ('init', init, _INITS)):

@@ -14,6 +14,7 @@ from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.transforms.stock import refuse_geometric
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.kinds import Count, Index, Share, Transform
 
 
 class MultiTaskDataset(BaseDataset):
@@ -78,13 +79,13 @@ class MultiTaskDataset(BaseDataset):
         self,
         tasks: TaskSpec,
         data_root: str = '',
-        pipeline: Sequence[dict | Callable] = (),
-        seed: int = 0,
-        missing: float | Mapping[str, float] = 0.0,
+        pipeline: Sequence[Transform | Callable] = (),
+        seed: Index = 0,
+        missing: Share | Mapping[str, Share] = 0.0,
         labelled_ids: Mapping[str, Sequence[str] | str] | None = None,
         allow_missing_labels: bool = False,
         metainfo: Mapping | None = None,
-        indices: int | Sequence[int] | None = None,
+        indices: Count | Sequence[Index] | None = None,
         serialize_data: bool = True,
         test_mode: bool = False,
         lazy_init: bool = False,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.logging import print_log
@@ -70,8 +70,8 @@ class NYUDMT(FolderDataset):
         tasks: TaskSpec,
         split: str = 'train',
         data_root: str = 'data/NYUD_MT',
-        depth_unit: str = 'auto',
-        normals_signs: Sequence[int] = (1, 1, 1),
+        depth_unit: Literal['auto', 'm', 'mm'] = 'auto',
+        normals_signs: tuple[int, int, int] = (1, 1, 1),
         **kwargs: Any,
     ) -> None:
         if depth_unit not in ('auto', *_UNITS):

@@ -83,7 +83,7 @@ class PASCALContextMT(FolderDataset):
         split: str = 'train',
         data_root: str = 'data/PASCAL_MT',
         normals_classes: Sequence[int] | str | None = None,
-        normals_signs: Sequence[int] = (1, 1, 1),
+        normals_signs: tuple[int, int, int] = (1, 1, 1),
         **kwargs: Any,
     ) -> None:
         if isinstance(normals_classes, str):

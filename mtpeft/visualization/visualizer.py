@@ -15,6 +15,7 @@ from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.visualization.colorize import colorize
 from mtpeft.visualization.grid import cell, grid
 from mtpeft.visualization.legend import legend
+from mtpeft.utils.kinds import Count
 
 
 @VISUALIZERS.register_module()
@@ -46,7 +47,7 @@ class MultiTaskVisualizer(Visualizer):
         self,
         name: str = 'visualizer',
         tasks: TaskSpec | None = None,
-        height: int = 192,
+        height: Count = 192,
         draw_input: bool = True,
         **kwargs: Any,
     ) -> None:

@@ -10,6 +10,7 @@ from mtpeft.evaluation.functional.pooling import Statistics
 from mtpeft.evaluation.metrics.base import DenseMetric, MetricValue
 from mtpeft.registry import METRICS
 from mtpeft.tasks import DenseTask
+from mtpeft.utils.kinds import Count, Positive
 
 
 @METRICS.register_module()
@@ -58,8 +59,8 @@ class EdgeMetric(DenseMetric):
     def __init__(
         self,
         task: DenseTask | Mapping | str,
-        max_dist: float = 0.0075,
-        thresholds: int = 49,
+        max_dist: Positive = 0.0075,
+        thresholds: Count = 49,
         exact: bool = True,
         collect_device: str = 'gpu',
         prefix: str | None = None,

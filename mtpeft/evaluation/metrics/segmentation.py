@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from typing import Literal
+
 from torch import Tensor
 
 from mtpeft.evaluation.functional import class_iou, segmentation_compute, segmentation_update
@@ -48,7 +50,7 @@ class SegmentationMetric(DenseMetric):
     def __init__(
         self,
         task: DenseTask | Mapping | str,
-        absent: str = 'skip',
+        absent: Literal['skip', 'zero'] = 'skip',
         per_class: bool = False,
         collect_device: str = 'gpu',
         prefix: str | None = None,

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from typing import Literal
+
 import torch
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Features, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
 from mtpeft.utils.requested import requested_tasks
+from mtpeft.utils.kinds import Count
 
 
 @MODELS.register_module()
@@ -63,10 +66,10 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         self,
         tasks: TaskSpec,
         in_channels: Sequence[int],
-        channels: int | None = None,
+        channels: Count | None = None,
         clock: ClockNet | Mapping | None = None,
         sine: bool = True,
-        lowpass: bool | str = 'learnt',
+        lowpass: bool | Literal['learnt'] = 'learnt',
         gain: float | None = None,
         init_cfg: dict | None = None,
     ) -> None:

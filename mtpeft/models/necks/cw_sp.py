@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from typing import Literal
+
 import torch
 from mmengine.model import ModuleDict, ModuleList
 
@@ -15,6 +17,7 @@ from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.kinds import Count, NotNegative
 
 FILTERS = ('full', 'radial')
 
@@ -73,11 +76,11 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
-        filter: str = 'full',
-        bins: int | None = None,
+        filter: Literal['full', 'radial'] = 'full',
+        bins: Count | None = None,
         base_sizes: Sequence[tuple[int, int]] | None = None,
         alpha: float = 0.6,
-        std: float = 0.02,
+        std: NotNegative = 0.02,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from typing import Literal
+
 import torch
 from mmengine.model import ModuleDict, ModuleList
 from torch import Tensor, nn
@@ -68,7 +70,7 @@ class CrossTaskConsensus(SpectralNeck):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
-        low: str = 'complex',
+        low: Literal['complex', 'amplitude'] = 'complex',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)
