@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mtpeft.datasets.files import read_text
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.randomness import SharedCounter, seeded, uniform_of
 from mtpeft.registry import TRANSFORMS
@@ -145,6 +145,18 @@ class MultiTaskDataset(BaseDataset):
         share = self.missing.get(task.name, 0.0)
         return share == 0 or uniform_of(self.seed, task.name, info['img_id']) >= share
 
+    def count_labels(self) -> dict[str, int]:
+        """How many pictures have a label of each task, as far as that shows without reading one."""
+        infos = [self.get_data_info(index) for index in range(len(self))]
+        return {
+            name: sum(self.has_label(info, task) and self.label_exists(info, task) for info in infos)
+            for name, task in self.tasks.items()
+        }
+
+    def label_exists(self, info: dict, task: DenseTask) -> bool:
+        """Whether the data have a label at all; a subclass looks for the file."""
+        return True
+
     def load_checked_label(
         self, info: dict, task: DenseTask, size: tuple[int, int]
     ) -> np.ndarray | None:
@@ -229,7 +241,7 @@ class MultiTaskDataset(BaseDataset):
         for name, entries in given.items():
             self._check_task('labelled_ids', name)
             if isinstance(entries, str):
-                entries = Path(entries).read_text().split()
+                entries = read_text(entries).split()
             ids[name] = frozenset(map(str, entries))
         return ids
 

@@ -27,6 +27,9 @@ class EdgeMetric(DenseMetric):
     and never lower: by less than 1 point on sharp predictions, by up to 13 on blurred ones (20 at
     ``max_dist=.03``). Compare such figures only with each other.
 
+    A picture whose label has no edge has false positives only; a set of such pictures has no
+    figures, since nothing can be found (an empty prediction would be perfect).
+
     Args:
         max_dist: Largest distance of a match as a share of the picture's diagonal: .0075 for
             PASCAL, .011 for NYUD. Below a diagonal of ``1 / max_dist`` pixels (134 for .0075, a
