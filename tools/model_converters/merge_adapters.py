@@ -25,7 +25,7 @@ import mtpeft
 from mtpeft.apis import init_model
 from mtpeft.apis.merged_file import is_merged, merged_state
 from mtpeft.checkpoints.files import CheckpointError, safe_load
-from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.atomic import write_or_exit
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def main() -> None:
         raise SystemExit(error.args[0]) from error
     meta |= dict(version=mtpeft.__version__, source=source.name)
     tensors = {key: value.detach().contiguous().clone() for key, value in state.items()}
-    write_atomically(save(tensors, {k: json.dumps(v) for k, v in meta.items()}), target)
+    write_or_exit(save(tensors, {k: json.dumps(v) for k, v in meta.items()}), target)
     numbers = sum(value.numel() for value in tensors.values())
     print(f'{len(tensors)} tensors, {numbers:,} numbers, {target.stat().st_size:,} bytes '
           f'written to {target}; tasks: {", ".join(model.tasks)}')  # fmt: skip

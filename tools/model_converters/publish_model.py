@@ -32,7 +32,7 @@ import mtpeft
 from mtpeft.adapters.ranks.patterns import describe_ranks
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.rank_truncate import truncate
-from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.atomic import write_or_exit
 
 _AVERAGED = 'ema_state_dict'
 _PREFIX = 'module.'
@@ -159,7 +159,7 @@ def main() -> None:
     # safetensors takes no two tensors of one storage
     tensors = {key: value.contiguous().clone() for key, value in state.items()}
     texts = {key: json.dumps(value) for key, value in metadata.items()}
-    write_atomically(save(tensors, texts), target)
+    write_or_exit(save(tensors, texts), target)
     sizes = source.stat().st_size, target.stat().st_size
     print(f'{source}: {sizes[0]:,} bytes -> {target}: {sizes[1]:,} bytes')
     numbers = sum(value.numel() for value in tensors.values())
