@@ -19,6 +19,7 @@ from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import ATOMIC, remove_leftovers
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.lock import hold_together, release
+from mtpeft.utils.signals import finished_first
 from mtpeft.utils.suggest import hint
 
 
@@ -133,7 +134,8 @@ class AdapterCheckpointHook(CheckpointHook):
             # frozen for the whole run, and hashing a large base takes a while
             self._identities = base_identities(model)
         checkpoint['meta']['base'] = self._identities
-        if not self.full and not self._has_random_base():
+        random = any(base.get('weights') == 'random' for base in self._identities.values())
+        if not self.full and not random:
             drop_frozen(checkpoint, model)
         tasks, pattern = getattr(model, 'tasks', None), rank_pattern(model)
         if tasks:
@@ -142,9 +144,6 @@ class AdapterCheckpointHook(CheckpointHook):
             checkpoint['meta'].update(rank_pattern=pattern, idle_streams=idle_streams(model))
         for name in ('state_dict', 'ema_state_dict'):
             make_compact(checkpoint.get(name, {}))
-
-    def _has_random_base(self) -> bool:
-        return any(base.get('weights') == 'random' for base in self._identities.values())
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         obsolete = self._keep(runner, step)
@@ -155,7 +154,8 @@ class AdapterCheckpointHook(CheckpointHook):
         if is_main_process() and not os.path.exists(last):
             # killed between the first file and its name, the run starts again
             self.file_backend.put_text('', last)
-        with self._explained(path, before):
+        runner.call_hook('before_gathered_save')
+        with self._explained(path, before), finished_first():
             runner.save_checkpoint(
                 self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
                 save_param_scheduler=self.save_param_scheduler, meta=meta,
