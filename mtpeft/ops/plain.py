@@ -8,6 +8,10 @@ from contextlib import contextmanager
 import torch
 
 
+# torch 2.6 cannot tell
+_is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
+
+
 class _Switch(threading.local):
     plain = os.environ.get('MTPEFT_PLAIN_OPS', '') not in ('', '0')
 
@@ -36,4 +40,4 @@ def plain() -> Iterator[None]:
 
 def plain_ops() -> bool:
     """Do formulas run in their plain form? Also while a graph is exported, for other runtimes."""
-    return _switch.plain or torch.compiler.is_exporting()
+    return _switch.plain or _is_exporting()

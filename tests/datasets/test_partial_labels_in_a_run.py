@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config, DictAction
 
+from mtpeft.adapters.plugins import plugin_items
 from mtpeft.apis import build_runner
 from mtpeft.apis.suite import load_suite
 from mtpeft.apis.suite.recipe import resolve
@@ -37,7 +38,7 @@ def nyud_config(leaf, root, *cfg_options):
         type='timm.swin_tiny_patch4_window7_224', pretrained=False, embed_dim=8,
         depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2),
     )  # fmt: skip
-    for plugin in cfg.model.backbone.get('plugins') or []:
+    for plugin in plugin_items(cfg.model.backbone.get('plugins') or []).values():
         plugin.cfg.rank = 2
     cfg.model.necks = [dict(type='ProjectionNeck', out_channels=(4, 4, 4, 4))]
     cfg.model.decoder.head.channels = 8

@@ -99,15 +99,14 @@ def components_of(backbone: nn.Module) -> dict[str, list[str]]:
     frozen network) and ``backbone``; what trains without effect is ``unused``.
     """
     unused = set(backbone.unused_parameter_names())
-    of_adapter = _of_adapters(backbone.adapter_layers(), backbone.commons)
+    commons = {f'commons.{key}': common for key, common in backbone.commons.items()}
+    if backbone.clock is not None:
+        commons['clock'] = backbone.clock
+    of_adapter = _of_adapters(backbone.adapter_layers(), commons)
     components: dict[str, list[str]] = {}
     for name, _ in backbone.named_parameters():
         if name in unused:
             component = 'unused'
-        elif name.startswith('clock.heads.'):
-            component = 'clock_net'
-        elif name.startswith('clock.'):
-            component = 'task_tokens'
         elif name.startswith('token_stream.'):
             component = backbone.token_stream.component(name.removeprefix('token_stream.'))
         elif name in of_adapter:
@@ -130,9 +129,9 @@ def _of_adapters(
         for groups in kinds:
             for component, names in groups.items():
                 found.update({f'network.{name}.adapter.{n}': component for n in names})
-    for key, common in commons.items():
+    for prefix, common in commons.items():
         for component, names in common.parameter_components().items():
-            found.update({f'commons.{key}.{name}': component for name in names})
+            found.update({f'{prefix}.{name}': component for name in names})
     return found
 
 
