@@ -10,7 +10,7 @@ CONFIG=$1
 GPUS=$2
 shift 2
 TOOLS=$(dirname "$0")
-PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec ${PYTHON:-python} -m torch.distributed.run \
+PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec ${PYTHON:-python} "$TOOLS/launch.py" \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -5,12 +5,15 @@ import os
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.dist import is_distributed
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
 from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.checkpoints.work_dir import last_checkpoint
+from mtpeft.hooks import SpareCheckpointHook
+from mtpeft.utils import signals
 from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.dist import LAUNCHERS, end_distributed
 
@@ -55,20 +58,45 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if get_device() == 'cpu':
         keep_freed_memory()
+    signals.watch()
+    runner = None
+    try:
+        runner = build(args)
+        runner.train()
+    except KeyboardInterrupt:
+        raise SystemExit(f'Interrupted{how_to_go_on(runner)}') from None
+    except BaseException as error:
+        # another process that got the signal earlier may be missed already
+        missed = is_distributed() or 'DataLoader worker' in str(error)
+        lost = missed and isinstance(error, RuntimeError)
+        if not signals.came(patience=5.0 if lost else 0.0):
+            raise
+        if runner is not None:
+            spare(runner).write(runner)
+        signals.leave(f'Ended by SIGTERM{how_to_go_on(runner)}', at_once=is_distributed())
+
+
+def build(args: argparse.Namespace) -> Runner:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     runner = build_runner(
         cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
         seed=args.seed, deterministic=args.deterministic, compile=args.compile,
     )  # fmt: skip
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        last = last_whole(runner)
-        raise SystemExit(
-            f'Interrupted. The last checkpoint is {last}; go on with --resume.'
-            if last else 'Interrupted before the first checkpoint.'
-        ) from None  # fmt: skip
+    runner.register_hook(SpareCheckpointHook())
+    return runner
+
+
+def spare(runner: Runner) -> SpareCheckpointHook:
+    return next(hook for hook in runner.hooks if isinstance(hook, SpareCheckpointHook))
+
+
+def how_to_go_on(runner: Runner | None) -> str:
+    """The last checkpoint, for the end of a sentence."""
+    last = None if runner is None else last_whole(runner)
+    if last is None:
+        return ' before the first checkpoint.'
+    return f'. The last checkpoint is {last}; go on with --resume.'
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
-from mtpeft.checkpoints.contents import changed, not_finite, shown
+from mtpeft.checkpoints.contents import DIGEST, changed, not_finite, shown
 
 _BUFFER_METHODS = {name: getattr(HistoryBuffer, name) for name in ('min', 'max', 'current', 'mean')}
 
@@ -112,6 +112,10 @@ def as_checkpoint(data: Any, path: str | os.PathLike) -> Checkpoint:
     _check_contents(data, path)
     checkpoint = Checkpoint(data)
     checkpoint.source = str(path)
+    meta = checkpoint.get('meta')
+    if isinstance(meta, Mapping):
+        # the digests are of the file, and not of what becomes of its content
+        checkpoint['meta'] = {key: value for key, value in meta.items() if key != DIGEST}
     return checkpoint
 
 

@@ -14,6 +14,9 @@ from mtpeft.checkpoints.files import CheckpointError, name_of
 LAST = 'last_checkpoint'
 """The file with the name of the last checkpoint; empty while the first one is being written."""
 
+OBSOLETE = 'obsolete_ckpt_ids'
+"""What a checkpoint calls the steps whose files are removed once it is written."""
+
 _NUMBERED = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 
 
@@ -88,6 +91,49 @@ def is_inside(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
         (True, False)
     """
     return os.path.realpath(os.path.dirname(path)) == os.path.realpath(folder)
+
+
+def noted(path: str, work_dir: str) -> str:
+    """What files call a checkpoint: relative to the work dir, if it is in it.
+
+    Example:
+        >>> noted('runs/a/epoch_1.pth', 'runs/a')
+        'epoch_1.pth'
+    """
+    return os.path.basename(path) if is_inside(path, work_dir) else path
+
+
+def forget_others(
+    known: dict[str, Any], work_dir: str, folder: str, source: str | None
+) -> list[str]:  # fmt: skip
+    """Keep of the files that a resumed checkpoint names those that its run may remove.
+
+    Args:
+        known: ``runtime_info`` of the message hub; it is changed.
+        work_dir: The folder of the run.
+        folder: Where its checkpoints lie.
+        source: The checkpoint it is resumed from, if any.
+
+    Returns:
+        Names of the best checkpoints that belong to the run of ``source``, in another folder.
+    """
+    if '://' in folder:
+        return []
+    foreign = source is not None and not is_inside(source, folder)
+    if foreign:
+        known.pop('keep_ckpt_ids', None)
+        known.pop(OBSOLETE, None)
+    left = []
+    for key in [key for key in known if key.startswith(('best_ckpt', 'last_ckpt'))]:
+        # earlier versions wrote whole paths
+        path = os.path.join(folder, os.path.basename(str(known[key])))
+        if not foreign and os.path.isfile(path):
+            known[key] = noted(path, work_dir)
+            continue
+        del known[key]
+        if foreign and key.startswith('best'):
+            left.append(os.path.basename(path))
+    return left
 
 
 def check_resumable(checkpoint: Mapping[str, Any]) -> None:

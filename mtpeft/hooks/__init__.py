@@ -14,6 +14,7 @@ from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
 from mtpeft.hooks.result_hook import ResultHook
 from mtpeft.hooks.resumed_validation_hook import ResumedValidationHook
 from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
+from mtpeft.hooks.spare_checkpoint_hook import SpareCheckpointHook
 from mtpeft.hooks.summary_hook import SummaryHook
 from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
@@ -22,5 +23,5 @@ __all__ = [
     'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DyLoRAHook',
     'FrequencyHook', 'IntegrityHook', 'PDRSHook', 'PDRSPlusHook', 'PredictionGridHook',
     'RankAllocatorHook', 'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook',
-    'SavePredictionsHook', 'SummaryHook', 'SyncNormStatsHook',
+    'SavePredictionsHook', 'SpareCheckpointHook', 'SummaryHook', 'SyncNormStatsHook',
 ]  # fmt: skip

@@ -12,13 +12,22 @@ from mmengine.runner import BaseLoop, Runner
 from mtpeft.adapters.ranks.low_rank import rank_pattern
 from mtpeft.adapters.ranks.patterns import idle_streams
 from mtpeft.checkpoints.model_state import base_identities, drop_frozen, make_compact
-from mtpeft.checkpoints.work_dir import LAST, checkpoint_folder, is_inside, last_checkpoint
+from mtpeft.checkpoints.work_dir import (
+    LAST,
+    OBSOLETE,
+    checkpoint_folder,
+    forget_others,
+    is_inside,
+    last_checkpoint,
+    noted,
+)  # fmt: skip
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.registry import HOOKS
 from mtpeft.utils.atomic import ATOMIC, remove_leftovers
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.lock import hold_together, release
+from mtpeft.utils.signals import finished_first
 from mtpeft.utils.suggest import hint
 
 
@@ -85,8 +94,13 @@ class AdapterCheckpointHook(CheckpointHook):
             runner._load_from = last_checkpoint(runner.work_dir, folder)
 
     def before_train(self, runner: Runner) -> None:
-        self._forget_others(runner, checkpoint_folder(runner.work_dir, self.out_dir))
+        folder, known = checkpoint_folder(runner.work_dir, self.out_dir), runner.message_hub
+        source = runner._load_from if runner._resume else None
+        for name in forget_others(known.runtime_info, runner.work_dir, folder, source):
+            runner.logger.info(f'The best so far is {name} beside {source}; it stays there.')
         super().before_train(runner)
+        for step in known.runtime_info.pop(OBSOLETE, ()):
+            self._remove(self._of_step(step))  # killed before it was
         if self.save_best and len(self.key_indicators) == 1:
             self.best_ckpt_path = self._placed(self.best_ckpt_path)
         elif self.save_best:
@@ -95,28 +109,6 @@ class AdapterCheckpointHook(CheckpointHook):
 
     def after_run(self, runner: Runner) -> None:
         release(runner.work_dir)
-
-    def _forget_others(self, runner: Runner, folder: str) -> None:
-        """Keep of the files that a resumed checkpoint names those that this run may remove."""
-        if '://' in folder:
-            return
-        known = runner.message_hub.runtime_info
-        source = runner._load_from if runner._resume else None
-        foreign = source is not None and not is_inside(source, folder)
-        if foreign:
-            known.pop('keep_ckpt_ids', None)
-        for key in [key for key in known if key.startswith(('best_ckpt', 'last_ckpt'))]:
-            name = os.path.basename(str(known[key]))
-            if not foreign and os.path.isfile(os.path.join(folder, name)):
-                known[key] = self._noted(runner, os.path.join(folder, name))
-                continue
-            del known[key]
-            if foreign and key.startswith('best'):
-                runner.logger.info(f'The best so far is {name} beside {source}; it stays there.')
-
-    def _noted(self, runner: Runner, path: str) -> str:
-        """What files and the message hub call a checkpoint: relative to the work dir, if in it."""
-        return os.path.basename(path) if is_inside(path, runner.work_dir) else path
 
     def _placed(self, noted: str | None) -> str | None:
         """The path of a checkpoint that is called so; an absolute one is its own."""
@@ -133,7 +125,8 @@ class AdapterCheckpointHook(CheckpointHook):
             # frozen for the whole run, and hashing a large base takes a while
             self._identities = base_identities(model)
         checkpoint['meta']['base'] = self._identities
-        if not self.full and not self._has_random_base():
+        random = any(base.get('weights') == 'random' for base in self._identities.values())
+        if not self.full and not random:
             drop_frozen(checkpoint, model)
         tasks, pattern = getattr(model, 'tasks', None), rank_pattern(model)
         if tasks:
@@ -143,29 +136,27 @@ class AdapterCheckpointHook(CheckpointHook):
         for name in ('state_dict', 'ema_state_dict'):
             make_compact(checkpoint.get(name, {}))
 
-    def _has_random_base(self) -> bool:
-        return any(base.get('weights') == 'random' for base in self._identities.values())
-
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         obsolete = self._keep(runner, step)
         before, name = self.last_ckpt, self.filename_tmpl.format(step)
         path = self.file_backend.join_path(self.out_dir, name)
-        runner.message_hub.update_info('last_ckpt', self._noted(runner, path))
+        runner.message_hub.update_info('last_ckpt', noted(path, runner.work_dir))
         last = os.path.join(runner.work_dir, LAST)
         if is_main_process() and not os.path.exists(last):
             # killed between the first file and its name, the run starts again
             self.file_backend.put_text('', last)
-        with self._explained(path, before):
+        runner.call_hook('before_gathered_save')
+        with self._explained(path, before), finished_first():
             runner.save_checkpoint(
                 self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
                 save_param_scheduler=self.save_param_scheduler, meta=meta,
                 by_epoch=self.by_epoch, backend_args=self.backend_args, **self.args,
             )  # fmt: skip
             if is_main_process():
-                self.file_backend.put_text(self._noted(runner, path), last)
+                self.file_backend.put_text(noted(path, runner.work_dir), last)
         self.last_ckpt = path
         for old in obsolete:
-            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
+            self._remove(self._of_step(old))
 
     def _keep(self, runner: Runner, step: int) -> list[int]:
         """Note ``step`` as kept; the steps whose files are then to be removed."""
@@ -175,7 +166,11 @@ class AdapterCheckpointHook(CheckpointHook):
                 obsolete.append(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+            runner.message_hub.update_info(OBSOLETE, obsolete)
         return obsolete
+
+    def _of_step(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         if not self.save_best:
@@ -217,7 +212,7 @@ class AdapterCheckpointHook(CheckpointHook):
         name = f'best_{key}_{self.filename_tmpl.format(time)}'.replace('/', '_')
         path = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info(score_info, score)
-        runner.message_hub.update_info(path_info, self._noted(runner, path))
+        runner.message_hub.update_info(path_info, noted(path, runner.work_dir))
         with self._explained(path, self.last_ckpt):
             runner.save_checkpoint(
                 self.out_dir, filename=name, file_client_args=self.file_client_args,

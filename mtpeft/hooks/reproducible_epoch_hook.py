@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -25,7 +25,7 @@ class ReproducibleEpochHook(Hook):
     DataLoader starts its workers (persistent workers draw in their first epoch only), nor the
     start of the process moves a dropout mask. The epoch is passed to data sets with ``set_epoch``,
     through wrappers. Where an epoch ends within an accumulation of gradients, these are saved with
-    the checkpoint and put back (one process only).
+    the checkpoint, those of every process, and put back.
 
     MMEngine restarts an epoch that was interrupted from its beginning. Data sets without
     ``set_epoch`` draw their augmentation in worker processes that MMEngine seeds by number: with
@@ -42,6 +42,7 @@ class ReproducibleEpochHook(Hook):
 
     def __init__(self) -> None:
         self._pending: dict[str, torch.Tensor] = {}
+        self._gathered: list[dict[str, torch.Tensor]] | None = None
 
     def before_train(self, runner: Runner) -> None:
         parameters = dict(unwrap(runner.model).named_parameters())
@@ -58,27 +59,57 @@ class ReproducibleEpochHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         seed_all(runner.seed, get_rank(), 1, runner.iter)
 
+    def before_gathered_save(self, runner: Runner) -> None:
+        """Bring gradients that wait for the next update to the process that saves.
+
+        Called in every process; ``before_save_checkpoint`` is called in one.
+        """
+        if get_world_size() > 1 and _is_accumulating(runner):
+            self._gathered = all_gather_object(_gradients(runner))
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep gradients that wait for the next update; an epoch may end between two."""
-        wrapper = runner.optim_wrapper
-        resumable = 'optimizer' in checkpoint and hasattr(wrapper, 'should_update')
-        if not resumable or wrapper.should_update():
+        gathered, self._gathered = self._gathered, None
+        if 'optimizer' not in checkpoint or not _is_accumulating(runner):
             return
-        if get_world_size() > 1:
+        if get_world_size() == 1:
+            checkpoint[_PENDING] = _gradients(runner)
+        elif gathered is not None:
+            checkpoint[_PENDING] = gathered
+        else:
             runner.logger.warning(
                 'The epoch ends within an accumulation of gradients, which each process holds for '
-                'itself: a resumed run will differ slightly. Choose accumulative_counts to divide '
-                'the iterations of an epoch.'
+                'itself: a resumed run will differ slightly. AdapterCheckpointHook saves them all.'
             )
-            return
-        checkpoint[_PENDING] = {
-            name: parameter.grad.detach().cpu()
-            for name, parameter in unwrap(runner.model).named_parameters()
-            if parameter.grad is not None
-        }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        self._pending = checkpoint.get(_PENDING, {}) if runner._resume else {}
+        pending = checkpoint.get(_PENDING, {}) if runner._resume else {}
+        if isinstance(pending, dict):
+            self._pending = pending
+        elif len(pending) == get_world_size():
+            self._pending = pending[get_rank()]
+        else:
+            runner.logger.warning(
+                f'The checkpoint ends within an accumulation of gradients by {len(pending)} '
+                f'processes, and these are {get_world_size()}: each goes on from their mean.'
+            )
+            self._pending = {
+                name: torch.stack([each[name] for each in pending]).mean(0)
+                for name in pending[0] if all(name in each for each in pending)
+            }  # fmt: skip
+
+
+def _is_accumulating(runner: Runner) -> bool:
+    wrapper = runner.optim_wrapper
+    return hasattr(wrapper, 'should_update') and not wrapper.should_update()
+
+
+def _gradients(runner: Runner) -> dict[str, torch.Tensor]:
+    return {
+        name: parameter.grad.detach().cpu()
+        for name, parameter in unwrap(runner.model).named_parameters()
+        if parameter.grad is not None
+    }
 
 
 def seed_all(*key: int) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 _PR_SET_PDEATHSIG = 1
+_PARENT = os.getppid()
 
 
 def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -81,9 +83,27 @@ def end_with_parent() -> None:
 
     torchrun starts its processes in sessions of their own. Where it is killed (by SIGKILL, or for
     memory) they would train on, and write into the folder from which the run was resumed.
+
+    Raises:
+        SystemExit: the parent died before, such as while this process was importing.
     """
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # the kernel tells of no death that came before
+        if os.getppid() != _PARENT or _is_gone(os.environ.get('MTPEFT_LAUNCHER')):
+            raise SystemExit('The process that started this one is gone, so it ends too.')
+
+
+def _is_gone(launcher: str | None) -> bool:
+    """Has the launcher died that says its number (tools/launch.py)?"""
+    if not launcher or int(launcher) == os.getppid():
+        return False
+    try:
+        stat = Path(f'/proc/{launcher}/stat').read_text()
+    except OSError:
+        return True
+    # a dead process stays in the table until its own parent takes note
+    return stat.rsplit(')', 1)[-1].split()[0] in 'ZX'
 
 
 def _slurm_environment(port: int | None) -> None:

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
 from mtpeft.checkpoints.files import CheckpointError, safe_load
+from mtpeft.hooks import AdapterCheckpointHook
 from mtpeft.utils.lock import WorkDirBusyError
 
 
@@ -227,3 +228,14 @@ def test_a_second_run_in_one_folder_is_refused(base, run):
         other.wait()
     assert contents(run) == before
     train(config(base, epochs=3), run, resume='auto')
+
+
+def test_killed_before_an_older_file_was_removed(base, tmp_path, monkeypatch):
+    """It is removed when the run goes on."""
+    options = dict(default_hooks__checkpoint__max_keep_ckpts=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(AdapterCheckpointHook, '_remove', lambda self, path: None)
+        train(config(base, epochs=2, **options), tmp_path)
+    assert (tmp_path / 'epoch_1.pth').exists()
+    train(config(base, epochs=3, **options), tmp_path, resume='auto')
+    assert [path.name for path in tmp_path.glob('epoch*')] == ['epoch_3.pth']

@@ -143,6 +143,7 @@ def changed(file, folder, meta=None, **tensors):
     state = {**load_file(file), **tensors}
     with safe_open(file, framework='pt') as opened:
         own = opened.metadata()
+    del own['digest']  # else it would be refused as damaged
     own.update({key: json.dumps(value) for key, value in (meta or {}).items()})
     save_file({k: v for k, v in state.items() if v is not None}, folder / 'x.safetensors', own)
     return folder / 'x.safetensors'

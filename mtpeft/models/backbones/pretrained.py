@@ -196,4 +196,10 @@ def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) 
             f"The weights '{source}' do not fit {type(network).__name__}: {len(missing)} tensors "
             f'are missing and {len(wrong)} have another shape.\n  ' + '\n  '.join(lines)
         )
+    bad = [k for k in weights if not torch.isfinite(state[k]).all()]
+    if bad:
+        raise PretrainedWeightsError(
+            f"The weights '{source}' are of no use: {len(bad)} tensors hold numbers that are not "
+            f'finite, such as {bad[0]}. Copy the file again, or take another one.'
+        )
     network.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)

@@ -123,6 +123,15 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         model.init_weights()
 
 
+def test_weights_that_are_not_finite_are_refused_by_key(tmp_path):
+    path, state = str(tmp_path / 'weights.pth'), timm_state()
+    key = 'layers.1.blocks.0.mlp.fc1.weight'
+    state[key][0, 0] = torch.nan
+    torch.save(state, path)
+    with pytest.raises(PretrainedWeightsError, match=f'{path}.* 1 tensors .*{key}'):
+        build({**TINY['timm Swin'], 'pretrained': path}).init_weights()
+
+
 def test_code_in_a_checkpoint_is_never_run(tmp_path):
     marker = tmp_path / 'ran'
 
