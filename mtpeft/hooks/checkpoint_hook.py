@@ -204,10 +204,8 @@ class AdapterCheckpointHook(CheckpointHook):
             )
             return False
         single = len(self.key_indicators) == 1
-        score_info, path_info = (
-            ('best_score', 'best_ckpt') if single
-            else (f'best_score_{key}', f'best_ckpt_{key}')
-        )  # fmt: skip
+        of_key = '' if single else f'_{key}'
+        score_info, path_info = f'best_score{of_key}', f'best_ckpt{of_key}'
         score, known = metrics[key], runner.message_hub.runtime_info
         if score is None or score != score:
             return False
