@@ -1,5 +1,6 @@
 """Packaging of mtpeft; dependencies are read from requirements/*.txt."""
 
+import ast
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -15,9 +16,10 @@ def requirements(name: str) -> list[str]:
 
 
 def version() -> str:
-    scope: dict = {}
-    exec((ROOT / 'mtpeft' / 'version.py').read_text(), scope)
-    return scope['__version__']
+    """What ``mtpeft/version.py`` assigns; the file is read, not run."""
+    tree = ast.parse((ROOT / 'mtpeft' / 'version.py').read_text(encoding='utf-8'))
+    (value,) = (n.value for n in tree.body if isinstance(n, ast.Assign))
+    return ast.literal_eval(value)
 
 
 EXTRAS = {name: requirements(name) for name in ('mm', 'data', 'test', 'docs', 'demo')}

@@ -5,13 +5,13 @@ MMEngine imports ``<scope>.registry`` by itself, and every registry below knows 
 live.
 """
 
-import inspect
 from typing import Any
 
 from mmengine import registry as root
 from mmengine.registry import Registry as _Registry
 from mmengine.registry import build_from_cfg
 
+from mtpeft.utils.options import options_of
 from mtpeft.utils.suggest import hint
 
 
@@ -44,29 +44,25 @@ def check(cfg: dict, registry: _Registry, default_args: dict | None = None) -> N
         if target is None:
             raise KeyError(
                 f"type='{kind}' is not registered in {registry.scope}::{registry.name}. "
-                + hint(kind.split('.')[-1], _names(registry))
+                + hint(kind.split('.')[-1], names_of(registry))
             )
     _check_options(target, spec)
 
 
-def _names(registry: _Registry) -> list[str]:
+def names_of(registry: _Registry) -> list[str]:
+    """Names of types that ``registry`` and its parent know."""
     names = list(registry.module_dict)
     return names + list(registry.parent.module_dict) if registry.parent is not None else names
 
 
 def _check_options(target: Any, spec: dict) -> None:
     """Refuse keyword arguments that ``target`` does not take, before it is called."""
-    try:
-        parameters = inspect.signature(target).parameters
-    except (TypeError, ValueError):
-        return
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
+    options = options_of(target)
     given = set(spec) - {'type', '_scope_'}
-    for name in sorted(given - set(parameters)):
+    for name in sorted(given - set(options.known)) if not options.open else ():
         raise TypeError(
             f"{getattr(target, '__name__', target)} has no option '{name}'. "
-            + hint(name, [p for p in parameters if p != 'self'])
+            + hint(name, options.known)
         )
 
 
@@ -101,7 +97,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _Registry(
 
 # Kinds that mtpeft adds nothing to. With default_scope = 'mtpeft' MMEngine looks for a child of
 # every root registry and warns, each time it builds something, where there is none.
-_PLAIN = {
+PLAIN = {
     kind: _Registry(getattr(root, kind).name, parent=getattr(root, kind), scope='mtpeft')
     for kind in (
         'DATA_SAMPLERS', 'FUNCTIONS', 'INFERENCERS', 'LOG_PROCESSORS', 'LOOPS', 'MODEL_WRAPPERS',

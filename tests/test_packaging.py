@@ -132,3 +132,10 @@ def test_import_without_the_mm_packages_names_the_command(hidden):
     assert done.returncode == 1 and 'ImportError' in done.stderr
     assert f'mtpeft needs {", ".join(hidden)}, which' in done.stderr
     assert 'pip install -e ".[mm]"' in done.stderr
+
+
+def test_the_version_is_read_and_not_run():
+    source = ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8'))
+    called = {n.func.id for n in ast.walk(source)
+              if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}  # fmt: skip
+    assert not called & {'exec', 'eval', 'compile', '__import__'}

@@ -1,12 +1,14 @@
 """Bottleneck adapters after a layer (Houlsby et al., arXiv 1902.00751)."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, NotMergeableError
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count, Positive
 from mtpeft.utils.suggest import hint
 
 ACTIVATIONS = {
@@ -57,9 +59,9 @@ class BottleneckAdapter(Adapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        width: int | None = None,
-        reduction: float | None = None,
-        activation: str = 'gelu',
+        width: Count | None = None,
+        reduction: Positive | None = None,
+        activation: Literal['gelu', 'relu', 'silu', 'tanh', 'identity'] = 'gelu',
         bias: bool = True,
         scale: float = 1.0,
     ) -> None:

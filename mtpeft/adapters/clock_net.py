@@ -1,6 +1,7 @@
 """Clock Net: the frequency of each task from its token (Free Sinewich, arXiv 2603.21111)."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.common import CommonModule
 from mtpeft.registry import MODELS
 from mtpeft.tasks import DenseTask
+from mtpeft.utils.kinds import Count
 from mtpeft.utils.suggest import hint
 
 _TOKENS = ('free', 'prepend')
@@ -57,8 +59,8 @@ class ClockNet(CommonModule):
         scale: float = 30.0,
         shift: float = 1.5,
         lcn: bool = True,
-        per: str = 'task',
-        tokens: str = 'free',
+        per: Literal['task', 'layer'] = 'task',
+        tokens: Literal['free', 'prepend'] = 'free',
     ) -> None:
         super().__init__([t if isinstance(t, str) else t.name for t in tasks])
         for name, value, valid in (('per', per, _PER), ('tokens', tokens, _TOKENS)):
@@ -137,7 +139,7 @@ class ClockNet(CommonModule):
 class _Clock(nn.Module):
     """W_q, s and c."""
 
-    def __init__(self, channels: int, scale: float, shift: float) -> None:
+    def __init__(self, channels: Count, scale: float, shift: float) -> None:
         super().__init__()
         bound = channels**-0.5
         self.W_q = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))

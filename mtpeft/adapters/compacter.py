@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.common import CommonModule, SharesAcrossLayers, Site
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count
 
 
 class PHMRule(CommonModule):
@@ -99,9 +100,9 @@ class Compacter(SharesAcrossLayers, BottleneckAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        n: int = 4,
-        rank: int = 1,
-        width: int | None = None,
+        n: Count = 4,
+        rank: Count = 1,
+        width: Count | None = None,
         common: PHMRule | None = None,
         site: Site | None = None,
         **kwargs: Any,

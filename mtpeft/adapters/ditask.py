@@ -1,6 +1,7 @@
 """DiTASK: the spectrum of a frozen weight, moved by a flow (arXiv 2502.06029)."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lanes.current import now
 from mtpeft.ops.cpab import cpab_displacement
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count, Share
 from mtpeft.utils.suggest import hint
 
 _INITS = ('uniform', 'zero')
@@ -116,12 +118,12 @@ class DiTASK(FormedOnce, Adapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        cells: int = 64,
-        task_cells: int = 4,
-        warp: str = 'index',
-        init: str = 'uniform',
-        dropout: float = 0.05,
-        parts: int | None = None,
+        cells: Count = 64,
+        task_cells: Count = 4,
+        warp: Literal['index', 'value'] = 'index',
+        init: Literal['uniform', 'zero'] = 'uniform',
+        dropout: Share = 0.05,
+        parts: Count | None = None,
     ) -> None:
         super().__init__(layer, tasks)
         for name, value, valid in (('warp', warp, tuple(_WARPS)), ('init', init, _INITS)):

@@ -1,13 +1,14 @@
 """HyperFormer: adapters of all layers and tasks from one hypernetwork (arXiv 2106.04489)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from mtpeft.adapters.common import Site
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count
 
 
 @ADAPTERS.register_module()
@@ -49,9 +50,9 @@ class HyperFormer(GeneratedAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        embedding: int = 64,
-        hidden: int = 128,
-        generators: str = 'width',
+        embedding: Count = 64,
+        hidden: Count = 128,
+        generators: Literal['width', 'layer'] = 'width',
         common: HyperNetwork | None = None,
         site: Site | None = None,
         **kwargs: Any,

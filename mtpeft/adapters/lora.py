@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Coupling, Merged, NotMergeableError, check_rank, matrix_shape
 from mtpeft.adapters.ranks.low_rank import SHARED, LowRankAdapter
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count, Share
 from mtpeft.utils.suggest import hint
 
 
@@ -47,11 +48,11 @@ class LoRA(LowRankAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: int = 16,
-        task_rank: int | None = None,
+        rank: Count = 16,
+        task_rank: Count | None = None,
         scale: float = 4.0,
-        dropout: float = 0.0,
-        frozen_input: str = 'task',
+        dropout: Share = 0.0,
+        frozen_input: Literal['task', 'shared'] = 'task',
     ) -> None:
         super().__init__(layer, tasks)
         if frozen_input not in ('task', 'shared'):

@@ -1,7 +1,7 @@
 """MTLoRA: task-agnostic and task-specific low-rank modules (arXiv 2403.20320)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Coupling, Merged, NotMergeableError
 from mtpeft.adapters.lora import LoRA
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count, Share
 from mtpeft.utils.suggest import hint
 
 _MODES = ('matrix', 'matrixv2', 'addition')
@@ -50,9 +51,9 @@ class MTLoRA(LoRA):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        mode: str = 'matrix',
-        dropout: float = 0.05,
-        task_rank: int = 4,
+        mode: Literal['matrix', 'matrixv2', 'addition'] = 'matrix',
+        dropout: Share = 0.05,
+        task_rank: Count = 4,
         **kwargs: Any,
     ) -> None:
         if mode not in _MODES:

@@ -1,21 +1,35 @@
 """Plugins: which adapter goes where, as a config writes it and as the injection reads it."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from torch import nn
 
 from mtpeft.adapters.common import CommonModule, SharesAcrossLayers, Site
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import built
+from mtpeft.utils.options import options_of
 from mtpeft.utils.suggest import hint
 
 _OPTIONS = ('cfg', 'targets', 'exclude', 'lanes')
 _LANES = ('shared', 'task')
 
+
+class _Needed(TypedDict):
+    cfg: built('ADAPTERS', 'layer', 'tasks', 'common', 'site', 'clock')
+    targets: Sequence[str]
+
+
+class PluginOptions(_Needed, total=False):
+    """A plugin in a config, see :class:`Plugin`."""
+
+    exclude: Sequence[str]
+    lanes: Literal['shared', 'task']
+
+
 #: as a config has them: a list, or a dict of names whose values are taken in their order
-Plugins = Sequence[Mapping] | Mapping[str, Mapping | None]
+Plugins = Mapping[str, PluginOptions | None] | Sequence[PluginOptions]
 
 
 @dataclass(frozen=True)
@@ -162,19 +176,10 @@ def option_names(adapter: type) -> list[str] | None:
         >>> option_names(VLAdapter)[:2]
         ['share', 'width']
     """
-    names: dict[str, None] = {}
-    for cls in inspect.getmro(adapter):
-        init = vars(cls).get('__init__')
-        if init is None:
-            continue
-        parameters = list(inspect.signature(init).parameters.values())[1:]
-        kinds = {parameter.kind for parameter in parameters}
-        names |= dict.fromkeys(
-            p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        )
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
-            return [name for name in names if name not in ('layer', 'tasks')]
-    return None
+    options = options_of(adapter)
+    if options.open:
+        return None
+    return [name for name in options.known if name not in ('layer', 'tasks')]
 
 
 def _parse(plugin: Mapping, tasks: Sequence[str], place: int, key: str) -> Plugin:

@@ -1,7 +1,7 @@
 """Polyhistor and Polyhistor-Lite: adapters from decomposed hypernetworks (arXiv 2210.03265)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.common import Site
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count
 
 
 class ScaledTemplate(HyperNetwork):
@@ -91,11 +92,11 @@ class Polyhistor(GeneratedAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: int = 4,
+        rank: Count = 4,
         lite: bool = False,
-        embedding: int = 64,
-        hidden: int = 128,
-        generators: str = 'layer',
+        embedding: Count = 64,
+        hidden: Count = 128,
+        generators: Literal['width', 'layer'] = 'layer',
         common: HyperNetwork | None = None,
         site: Site | None = None,
         **kwargs: Any,

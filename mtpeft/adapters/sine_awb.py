@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from mtpeft.adapters.ranks.low_rank import BASE, SHARED, all_components
 from mtpeft.ops.linear_formed_again import forms_again
 from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count, Range, Share
 from mtpeft.utils.suggest import hint
 
 _BASES = ('shared', 'independent')
@@ -86,19 +88,19 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: int = 16,
-        task_rank: int | None = None,
+        rank: Count = 16,
+        task_rank: Count | None = None,
         scale: float = 4.0,
-        dropout: float = 0.0,
-        kernel_size: int | None = 3,
-        base: str = 'shared',
-        reuse: str | None = None,
+        dropout: Share = 0.0,
+        kernel_size: Count | None = 3,
+        base: Literal['shared', 'independent'] = 'shared',
+        reuse: Literal['A', 'B', 'both'] | None = None,
         sine: bool = True,
         lowpass: bool = True,
         gain: float | None = None,
         clock: ClockNet | None = None,
         site: Site | None = None,
-        limit: float = 512,
+        limit: Annotated[float, Range(0, infinite=True)] = 512,
     ) -> None:
         if base not in _BASES:
             raise ValueError(f"base='{base}' is unknown. " + hint(str(base), _BASES))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from mtpeft.adapters.lanes.ways import select_tasks
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks.low_rank import SHARED
 from mtpeft.registry import ADAPTERS
+from mtpeft.utils.kinds import Count, Share
 from mtpeft.utils.suggest import hint
 
 FILTERS = ('dynamic', 'static', 'none')
@@ -73,10 +74,10 @@ class TADFormer(OnMap, LoRA):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: int = 16,
+        rank: Count = 16,
         scale: float = 4.0,
-        dropout: float = 0.05,
-        filter: str = 'dynamic',
+        dropout: Share = 0.05,
+        filter: Literal['dynamic', 'static', 'none'] = 'dynamic',
     ) -> None:
         if filter not in FILTERS:
             raise ValueError(f"filter='{filter}' is unknown. " + hint(str(filter), FILTERS))

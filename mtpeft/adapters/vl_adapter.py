@@ -1,7 +1,7 @@
 """VL-Adapter: one bottleneck adapter for all tasks, or half of it (arXiv 2112.06825)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -40,7 +40,11 @@ class VLAdapter(BottleneckAdapter):
     """
 
     def __init__(
-        self, layer: nn.Module, tasks: Sequence[str] = (), share: str = 'down', **kwargs: Any
+        self,
+        layer: nn.Module,
+        tasks: Sequence[str] = (),
+        share: Literal['down', 'up'] = 'down',
+        **kwargs: Any,
     ) -> None:
         if share not in _SHARES:
             raise ValueError(f"share='{share}' is unknown. " + hint(str(share), _SHARES))

@@ -67,6 +67,7 @@ def build_runner(
     check_config(cfg)
     use_safe_loading()
     cfg = copy.deepcopy(cfg)
+    cfg.setdefault('default_scope', 'mtpeft')
     _set_files(cfg, work_dir, checkpoint, resume)
     _set_randomness(cfg, seed, deterministic)
     if amp:

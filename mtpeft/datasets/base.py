@@ -2,17 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mtpeft.datasets.files import read_text
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.randomness import SharedCounter, seeded, uniform_of
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.transforms.stock import refuse_geometric
+from mtpeft.utils.kinds import Count, Index, Share, Transform
 from mtpeft.utils.suggest import hint
 
 
@@ -78,13 +79,13 @@ class MultiTaskDataset(BaseDataset):
         self,
         tasks: TaskSpec,
         data_root: str = '',
-        pipeline: Sequence[dict | Callable] = (),
-        seed: int = 0,
-        missing: float | Mapping[str, float] = 0.0,
+        pipeline: Sequence[Transform | Callable] = (),
+        seed: Index = 0,
+        missing: Share | Mapping[str, Share] = 0.0,
         labelled_ids: Mapping[str, Sequence[str] | str] | None = None,
         allow_missing_labels: bool = False,
         metainfo: Mapping | None = None,
-        indices: int | Sequence[int] | None = None,
+        indices: Count | Sequence[Index] | None = None,
         serialize_data: bool = True,
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -143,6 +144,20 @@ class MultiTaskDataset(BaseDataset):
             return False
         share = self.missing.get(task.name, 0.0)
         return share == 0 or uniform_of(self.seed, task.name, info['img_id']) >= share
+
+    def count_labels(self) -> dict[str, int]:
+        """How many pictures have a label of each task, as far as that shows without reading one."""
+        infos = [self.get_data_info(index) for index in range(len(self))]
+        return {
+            name: sum(
+                self.has_label(info, task) and self.label_exists(info, task) for info in infos
+            )
+            for name, task in self.tasks.items()
+        }
+
+    def label_exists(self, info: dict, task: DenseTask) -> bool:
+        """Whether the data have a label at all; a subclass looks for the file."""
+        return True
 
     def load_checked_label(
         self, info: dict, task: DenseTask, size: tuple[int, int]
@@ -228,7 +243,7 @@ class MultiTaskDataset(BaseDataset):
         for name, entries in given.items():
             self._check_task('labelled_ids', name)
             if isinstance(entries, str):
-                entries = Path(entries).read_text().split()
+                entries = read_text(entries).split()
             ids[name] = frozenset(map(str, entries))
         return ids
 

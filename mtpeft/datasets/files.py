@@ -37,10 +37,39 @@ def read_array(path: str | Path) -> np.ndarray:
     if suffix not in readers:
         raise DataFileError(f"{path}: cannot read '{suffix}' files. " + hint(suffix, readers))
     array = _reading(path, readers[suffix])
+    if not isinstance(array, np.ndarray):
+        names = ', '.join(array.files) or 'none'
+        array.close()
+        raise DataFileError(
+            f'{path}: is an .npz archive (arrays: {names}), not an .npy file. Save the array alone '
+            'with np.save.'
+        )
     if array.dtype.kind not in 'biuf':
         raise DataFileError(f'{path}: expected numbers, got an array of {array.dtype}.')
     # Pillow opens 16-bit PNG files as 32-bit integers in some versions
     return array.astype(np.uint16) if suffix == '.png' and array.dtype == np.int32 else array
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataFileError: it is in another encoding; its place, and which one it may be.
+    """
+    data = Path(path).read_bytes()
+    wide = data[:2] in (b'\xff\xfe', b'\xfe\xff') or b'\0' in data
+    try:
+        if not wide:
+            return data.decode('utf-8-sig')
+        where = 'it has zero bytes or a mark of two bytes'
+    except UnicodeDecodeError as error:
+        line = data.count(b'\n', 0, error.start) + 1
+        where = f'byte 0x{data[error.start]:02x} in line {line}'
+    kind = 'UTF-16' if wide else 'Latin-1 or another 8-bit encoding'
+    raise DataFileError(
+        f'{path}: expected text in UTF-8, got what looks like {kind} ({where}). Save it as UTF-8 '
+        f'(iconv -f {"UTF-16" if wide else "LATIN1"} -t UTF-8).'
+    )
 
 
 def read_mat(path: str | Path, key: str) -> np.ndarray:

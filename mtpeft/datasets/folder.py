@@ -87,6 +87,10 @@ class FolderDataset(MultiTaskDataset):
         """The file of a label: the first pattern that exists, else the first."""
         return self._find(self.patterns[task.label_key], info['img_id'])
 
+    def label_exists(self, info: dict, task: DenseTask) -> bool:
+        # without the option every file has been looked for
+        return not self.allow_missing_labels or self.label_path(info, task).is_file()
+
     def label_source(self, info: dict, task: DenseTask) -> str:
         return str(self.label_path(info, task))
 

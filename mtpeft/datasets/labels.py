@@ -5,6 +5,9 @@ import numpy as np
 from mtpeft.datasets.errors import DataFileError
 from mtpeft.tasks import DenseTask
 
+#: the foreground of the commonest masks, and what is ignored by default
+_WHITE = 255
+
 
 def check_label(label: np.ndarray, task: DenseTask, size: tuple[int, int], source: str) -> None:
     """Refuse a label that does not fit its task or its picture.
@@ -17,7 +20,8 @@ def check_label(label: np.ndarray, task: DenseTask, size: tuple[int, int], sourc
 
     Raises:
         DataFileError: wrong shape, wrong type, a class beyond the task's, a binary label that is
-            neither 0 nor 1, or values that are not finite.
+            neither 0 nor 1, one of two classes that holds nothing but 0 and an ignored 255, or
+            values that are not finite.
     """
     channels = task.label_channels
     shape = size if channels == 1 else (*size, channels)
@@ -53,4 +57,12 @@ def _check_classes(label: np.ndarray, task: DenseTask, source: str) -> None:
             f"{source}: task '{task.name}' has {limit} classes (0..{limit - 1}, "
             f'{task.ignore_value:g} is ignored), but the label holds {beyond[:8]}. Set '
             f'num_classes of the task to fit the label, or export the label again.'
+        )
+    if limit == 2 and task.ignore_value == _WHITE and list(present) == [0, _WHITE]:
+        raise DataFileError(
+            f"{source}: the label of task '{task.name}' holds only 0 and 255, as masks do whose "
+            'foreground is 255; but 255 means ignored here, so nothing would be learnt of it. '
+            'Export it with 1 for the foreground. If 255 does mean ignored and there is no '
+            'foreground, give ignored pixels another number, say 254, in the file and as '
+            'ignore_value=254 of the task.'
         )

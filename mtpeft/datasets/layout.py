@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from mtpeft.datasets.files import read_text
 from mtpeft.datasets.recognise import advice, fits
 from mtpeft.utils.paths import stays_inside
 from mtpeft.utils.suggest import hint
@@ -57,12 +58,13 @@ def read_split(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such split (the ones that exist are named).
-        ValueError: the file is empty, names an id twice, or one outside of the data.
+        ValueError: the file is empty, is no text in UTF-8, names an id twice, or one outside of
+            the data.
     """
     if not path.is_file():
         found = [p.stem for p in path.parent.glob(f'*{path.suffix}')]
         raise FileNotFoundError(f'{path}: no such split. ' + hint(path.stem, found))
-    ids = path.read_text().split()
+    ids = read_text(path).split()
     if not ids:
         raise ValueError(f'{path}: the split names no picture.')
     outside = [name for name in ids if not stays_inside(name)]

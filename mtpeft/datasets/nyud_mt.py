@@ -1,8 +1,7 @@
 """NYUDv2 with labels for four tasks."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.logging import print_log
@@ -70,8 +69,8 @@ class NYUDMT(FolderDataset):
         tasks: TaskSpec,
         split: str = 'train',
         data_root: str = 'data/NYUD_MT',
-        depth_unit: str = 'auto',
-        normals_signs: Sequence[int] = (1, 1, 1),
+        depth_unit: Literal['auto', 'm', 'mm'] = 'auto',
+        normals_signs: tuple[int, int, int] = (1, 1, 1),
         **kwargs: Any,
     ) -> None:
         if depth_unit not in ('auto', *_UNITS):
@@ -97,7 +96,10 @@ class NYUDMT(FolderDataset):
             return unit_vectors(read_array(path), path) * self.normals_signs
         if task.label_key == 'semseg':
             return _shift_classes(read_array(path), task, path)
-        return read_label(path, task)
+        label = read_label(path, task)
+        if task.label_key == 'edge' and task.kind == 'binary':
+            return _zero_or_one(label)
+        return label
 
     def _detect_unit(self, infos: list[dict], task: DenseTask) -> None:
         for info in infos:
@@ -148,6 +150,12 @@ def read_depth(path: Path) -> np.ndarray:
             'pixels without depth with 0.'
         )
     return depth
+
+
+def _zero_or_one(edge: np.ndarray) -> np.ndarray:
+    """Edges of 0 and 255 as 0 and 1: no pixel of this format is ignored."""
+    masked = np.isin(edge, (0, 255)).all()
+    return np.where(masked & (edge == 255), 1, edge).astype(np.uint8)
 
 
 def _shift_classes(stored: np.ndarray, task: DenseTask, path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.datasets.files import read_array, read_label, read_mat, unit_vectors
+from mtpeft.datasets.files import read_array, read_label, read_mat, read_text, unit_vectors
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.datasets.human_parts import PERSON, read_human_parts
 from mtpeft.registry import DATASETS
@@ -83,11 +83,11 @@ class PASCALContextMT(FolderDataset):
         split: str = 'train',
         data_root: str = 'data/PASCAL_MT',
         normals_classes: Sequence[int] | str | None = None,
-        normals_signs: Sequence[int] = (1, 1, 1),
+        normals_signs: tuple[int, int, int] = (1, 1, 1),
         **kwargs: Any,
     ) -> None:
         if isinstance(normals_classes, str):
-            normals_classes = json.loads(Path(normals_classes).read_text())
+            normals_classes = json.loads(read_text(normals_classes))
         if normals_classes is not None and not all(isinstance(c, int) for c in normals_classes):
             raise ValueError(
                 f'Expected normals_classes to be a list of context class ids, got '
@@ -167,7 +167,7 @@ def _pictures_with_persons(path: Path) -> frozenset[str] | None:
     if not path.is_file():
         return None
     try:
-        objects = json.loads(path.read_text())
+        objects = json.loads(read_text(path))
         return frozenset(i for i, classes in objects.items() if PERSON in classes)
     except (ValueError, AttributeError, TypeError) as error:
         raise DataFileError(

@@ -1,9 +1,8 @@
 """The embedded, procedural data set."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from mtpeft.datasets.base import MultiTaskDataset
 from mtpeft.datasets.scenes import BUFFERS, LABEL_SPACES, SceneSource, make_label, open_cache
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
+from mtpeft.utils.kinds import Count, MemoryOrFolder
 from mtpeft.utils.suggest import hint
 
 _CLASSES = {'human_parts': 7}
@@ -62,13 +62,13 @@ class ScenesMT(MultiTaskDataset):
     def __init__(
         self,
         tasks: TaskSpec,
-        length: int = 1000,
-        size: Sequence[int] = (128, 128),
+        length: Count = 1000,
+        size: tuple[Count, Count] = (128, 128),
         seed: int = 0,
-        texture_set: str = 'a',
-        label_space: str = 'pascal',
-        supersample: int = 1,
-        cache: str | Path | None = None,
+        texture_set: Literal['a', 'b'] = 'a',
+        label_space: Literal['pascal', 'nyud'] = 'pascal',
+        supersample: Literal[1, 2] = 1,
+        cache: MemoryOrFolder | Path | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(length, int) or length < 1:

@@ -8,9 +8,10 @@ from mtpeft.evaluation.delta import check_baseline
 from mtpeft.evaluation.describe import known_values
 from mtpeft.registry import TASKS
 from mtpeft.tasks import DenseTask
+from mtpeft.utils.kinds import Positive
 from mtpeft.utils.suggest import hint
 
-Baselines = Mapping[str, float | Mapping[str, float]]
+Baselines = Mapping[str, Positive | Mapping[str, Positive]]
 
 
 def resolve_baselines(

@@ -40,6 +40,11 @@ class MultiTaskEvaluator(Evaluator):
             (or to a dict of metrics), or the path of a ``.json`` or ``.py`` file with such a dict
             ``baselines``. ``None``: no Delta_m.
 
+    Attributes:
+        untrained: Names of tasks of which the training has seen no label
+            (:class:`~mtpeft.hooks.SummaryHook` finds them). They are marked in the table and have
+            no part in Delta_m.
+
     Raises:
         ValueError: a task has no baseline, or one is for an unknown task or metric, is 0 or not
             finite; a task's headline is no value of its metric.
@@ -58,6 +63,7 @@ class MultiTaskEvaluator(Evaluator):
         baselines: Baselines | str | Path | None = None,
     ) -> None:
         self.tasks = build_tasks(tasks)
+        self.untrained: frozenset[str] = frozenset()
         self.baselines = None if baselines is None else resolve_baselines(baselines, self.tasks)
         further = metrics or []
         if not isinstance(further, Sequence):
@@ -73,12 +79,18 @@ class MultiTaskEvaluator(Evaluator):
             figures.update(self._deltas(headlines))
         for name, value in headlines.items():
             if value is None:
-                _warn(f"Task '{name}': no picture of this split has a valid label; no metrics.")
-        print_log('\n' + metrics_table(figures, self.tasks, self.baselines), 'current')
+                _warn(f"Task '{name}': no picture of this split has a valid label (of edges: with "
+                      'an edge); no metrics.')  # fmt: skip
+        print_log('\n' + self.table(figures), 'current')
         return figures
 
+    def table(self, figures: Mapping[str, float] | None) -> str:
+        """The figures as a table, with tasks marked that had no label to learn from."""
+        return metrics_table(figures or {}, self.tasks, self.baselines, self.untrained)
+
     def _deltas(self, headlines: dict[str, float | None]) -> dict[str, float]:
-        usable = {k: v for k, v in headlines.items() if v is not None and math.isfinite(v)}
+        usable = {k: v for k, v in headlines.items()
+                  if v is not None and math.isfinite(v) and k not in self.untrained}  # fmt: skip
         if not usable:
             _warn('mtl/delta_m is not computed: no task has a result.')
             return {}
@@ -91,8 +103,8 @@ class MultiTaskEvaluator(Evaluator):
         without = [name for name in headlines if name not in usable]
         if without:
             _warn(
-                f'mtl/delta_m is not computed: {", ".join(without)} gave no (finite) result, and a '
-                'mean over the other tasks would be another quantity.'
+                f'mtl/delta_m is not computed: {", ".join(without)} gave no (finite) result, or had '
+                'no label to learn from, and a mean over the other tasks would be another quantity.'
             )
         else:
             figures['mtl/delta_m'] = sum(gains.values()) / len(gains)

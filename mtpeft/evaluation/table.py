@@ -1,6 +1,6 @@
 """The table of figures that an evaluation prints."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from mtpeft.evaluation.delta import delta_per_task
 from mtpeft.evaluation.describe import describe
@@ -13,6 +13,7 @@ def metrics_table(
     metrics: Mapping[str, float],
     tasks: Mapping[str, DenseTask],
     baselines: Mapping[str, Mapping[str, float]] | None = None,
+    untrained: Collection[str] = (),
 ) -> str:
     """An aligned table: task, metric, value, unit, direction, baseline, delta in percent.
 
@@ -23,6 +24,7 @@ def metrics_table(
             no task are left out.
         tasks: The tasks, in their order.
         baselines: ``{task: {metric: value}}``; two columns are left out without them.
+        untrained: Tasks that are marked as having had no label to learn from.
 
     Example:
         >>> from mtpeft.tasks import build_tasks
@@ -39,6 +41,8 @@ def metrics_table(
         for metric, value in found.items():
             baseline = ((baselines or {}).get(name) or {}).get(metric)
             rows.append(_row(task, metric, value, baseline))
+        if name in untrained:
+            rows.append((name, '(no training label)', '', '', '', '', ''))
     if 'mtl/delta_m' in metrics:
         rows.append(('all', 'delta_m', '', '', '↑', '', f'{metrics["mtl/delta_m"]:+.2f}'))
     return _align(rows if baselines else [row[:5] for row in rows])

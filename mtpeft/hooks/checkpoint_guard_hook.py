@@ -1,6 +1,7 @@
 """What a checkpoint must be before a run takes it."""
 
 import re
+from typing import Literal
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -39,7 +40,7 @@ class CheckpointGuardHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, base_mismatch: str = 'error') -> None:
+    def __init__(self, base_mismatch: Literal['error', 'warn'] = 'error') -> None:
         if base_mismatch not in _CHOICES:
             raise ValueError(f'Expected base_mismatch in {_CHOICES}, got {base_mismatch!r}.')
         self.base_mismatch = base_mismatch

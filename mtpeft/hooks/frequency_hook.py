@@ -18,6 +18,7 @@ from mtpeft.adapters.frequencies import (
 )  # fmt: skip
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.kinds import Count
 
 _STATE = 'frequencies'
 _RANKS_EVERY = 10
@@ -90,7 +91,7 @@ class FrequencyHook(Hook):
     priority = 'LOW'
 
     def __init__(
-        self, interval: int = 1, rank_interval: int | None = None, by_epoch: bool = True
+        self, interval: Count = 1, rank_interval: Count | None = None, by_epoch: bool = True
     ) -> None:
         self.interval = interval
         self.rank_interval = _RANKS_EVERY * interval if rank_interval is None else rank_interval

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mtpeft.hooks.labels_seen import LabelsSeen
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.tables import table
@@ -16,6 +17,10 @@ from mtpeft.utils.tables import table
 @HOOKS.register_module()
 class SummaryHook(Hook):
     """Logs what is trained at the start, and the metrics and where the files are at the end.
+
+    A task of which no picture has a label is warned of at the start, as is one of which the first
+    epoch has shown none (labels may be there and say nothing). Evaluators are told
+    (:attr:`~mtpeft.evaluation.MultiTaskEvaluator.untrained`), and checkpoints keep the names.
 
     Example:
         >>> SummaryHook().priority
@@ -26,9 +31,31 @@ class SummaryHook(Hook):
 
     def __init__(self) -> None:
         self._table = ''
+        self._labels = LabelsSeen()
 
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('Trainable parameters:\n' + parameter_table(unwrap(runner.model)))
+        self._labels.start(runner)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:  # fmt: skip
+        self._labels.look(data_batch)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self._labels.after_epoch(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._labels.tell(runner.val_loop.evaluator)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._labels.tell(runner.test_loop.evaluator)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._labels.save(checkpoint)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._labels.load(checkpoint)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping | None = None) -> None:
         self._table = result_table(metrics, runner.val_loop.evaluator)
@@ -63,8 +90,8 @@ def parameter_table(model: nn.Module) -> str:
 
 def result_table(metrics: Mapping | None, evaluator: Evaluator) -> str:
     """The evaluator's own table where it is of several tasks, else names and values."""
-    from mtpeft.evaluation import MultiTaskEvaluator, metrics_table
+    from mtpeft.evaluation import MultiTaskEvaluator
 
     if isinstance(evaluator, MultiTaskEvaluator):
-        return metrics_table(metrics, evaluator.tasks, evaluator.baselines)
+        return evaluator.table(metrics)
     return table(['metric', 'value'], list((metrics or {}).items())) if metrics else ''

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.kinds import Count
 from mtpeft.visualization.visualizer import MultiTaskVisualizer, write_picture
 
 
@@ -38,7 +39,9 @@ class PredictionGridHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, num_pictures: int = 4, height: int = 192, draw_input: bool = True) -> None:
+    def __init__(
+        self, num_pictures: Count = 4, height: Count = 192, draw_input: bool = True
+    ) -> None:
         if num_pictures < 1:
             raise ValueError(f'Expected num_pictures to be positive, got {num_pictures}.')
         self.num_pictures = num_pictures

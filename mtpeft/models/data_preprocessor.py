@@ -1,7 +1,5 @@
 """From collated samples to the batch a model takes."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
@@ -10,6 +8,7 @@ from torch import Tensor
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.kinds import NotNegative, Positive
 
 
 @MODELS.register_module()
@@ -46,8 +45,8 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        mean: Sequence[float] = (123.675, 116.28, 103.53),
-        std: Sequence[float] = (58.395, 57.12, 57.375),
+        mean: tuple[NotNegative, NotNegative, NotNegative] = (123.675, 116.28, 103.53),
+        std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
         tasks: TaskSpec = (),
         non_blocking: bool = False,

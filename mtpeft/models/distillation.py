@@ -14,6 +14,7 @@ from mtpeft.models.multi_task_model import MultiTaskModel
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.structures.levels import resize
+from mtpeft.utils.kinds import NotNegative, Part, Positive
 
 _LAST = torch.channels_last
 
@@ -62,10 +63,10 @@ class DistilledModel(MultiTaskModel):
 
     def __init__(
         self,
-        teacher: Mapping | nn.Module,
-        teacher_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        teacher_std: Sequence[float] = (58.395, 57.12, 57.375),
-        distill_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        teacher: Part | nn.Module,
+        teacher_mean: tuple[NotNegative, NotNegative, NotNegative] = (123.675, 116.28, 103.53),
+        teacher_std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375),
+        distill_weights: Sequence[NotNegative] = (1.0, 1.0, 1.0, 1.0),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

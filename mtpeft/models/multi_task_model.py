@@ -1,6 +1,6 @@
 """The model: backbone, necks, decoder, and a loss a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModel, ModuleDict, ModuleList
@@ -20,6 +20,7 @@ from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.structures.levels import resize
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.kinds import Count, Part
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
@@ -73,14 +74,14 @@ class MultiTaskModel(Merging, BaseModel):
     def __init__(
         self,
         tasks: TaskSpec,
-        backbone: Mapping | nn.Module,
-        decoder: Mapping | nn.Module,
-        necks: Sequence[Mapping | nn.Module] | None = None,
-        loss_weighting: Mapping | None = None,
-        data_preprocessor: Mapping | nn.Module | None = None,
+        backbone: Part | nn.Module,
+        decoder: Part | nn.Module,
+        necks: Sequence[Part | nn.Module] | None = None,
+        loss_weighting: Part | None = None,
+        data_preprocessor: Part | nn.Module | None = None,
         check_finite: bool = True,
         channels_last: bool = False,
-        img_size: tuple[int, int] | None = None,
+        img_size: tuple[Count, Count] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         built = build_tasks(tasks)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import torch
 
-
 # torch 2.6 cannot tell
 _is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
 

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from mtpeft.registry import TASKS
 from mtpeft.tasks.dense_task import DenseTask
+from mtpeft.utils.kinds import built
 
-TaskSpec = Mapping[str, Mapping | DenseTask] | Sequence[str | Mapping | DenseTask]
+TaskSpec = (
+    Mapping[str, built('TASKS', 'name', default='the name', trial=True) | DenseTask]
+    | Sequence[str | built('TASKS', trial=True) | DenseTask]
+)
 
 
 def build_tasks(spec: TaskSpec) -> dict[str, DenseTask]:
@@ -28,7 +32,7 @@ def build_tasks(spec: TaskSpec) -> dict[str, DenseTask]:
     """
     entries = list(spec.items()) if isinstance(spec, Mapping) else [(None, s) for s in spec]
     if not entries:
-        raise ValueError('Expected at least one task, got an empty list.')
+        raise ValueError('tasks: expected at least one task, got none.')
     tasks: dict[str, DenseTask] = {}
     for name, options in entries:
         task = _build_one(name, options)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mtpeft.registry import TASKS
+from mtpeft.utils.kinds import Count, Loss, Metric, NotNegative
 from mtpeft.utils.suggest import hint
 from mtpeft.utils.unit_vectors import unit_vectors
 
@@ -77,20 +78,20 @@ class DenseTask:
     """
 
     name: str
-    kind: str
-    channels: int
-    loss: dict
-    metric: dict
+    kind: Literal['classes', 'binary', 'values', 'vectors']
+    channels: Count
+    loss: Loss
+    metric: Metric
     headline: str
     lower_is_better: bool
-    loss_weight: float = 1.0
+    loss_weight: NotNegative = 1.0
     label_key: str | None = None
     ignore_value: float | None = None
-    activation: str | None = None
-    interpolation: str | None = None
-    hflip: str = 'keep'
-    rotation: str = 'keep'
-    scaling: str = 'keep'
+    activation: Literal['argmax', 'sigmoid', 'normalize', 'none'] | None = None
+    interpolation: Literal['nearest', 'linear'] | None = None
+    hflip: Literal['keep', 'negate_x'] = 'keep'
+    rotation: Literal['keep', 'turn_vectors'] = 'keep'
+    scaling: Literal['keep', 'divide'] = 'keep'
     classes: Sequence[str] | None = None
     palette: Sequence[Sequence[int]] | None = field(default=None, repr=False)
     lines: bool = False

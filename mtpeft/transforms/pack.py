@@ -51,7 +51,7 @@ class PackMultiTaskInputs(BaseTransform):
         for name, label in labels.items():
             sample.set_gt(name, _to_tensor(label, results['tasks'][name]))
             sample.set_metainfo(dict(label_shape=label.shape[:2]))
-        inputs = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
+        inputs = torch.from_numpy(np.array(img.transpose(2, 0, 1), order='C'))
         return dict(inputs=inputs, data_samples=sample)
 
     def __repr__(self) -> str:
@@ -62,4 +62,4 @@ def _to_tensor(label: np.ndarray, task: DenseTask) -> Tensor:
     channels_first = label[None] if label.ndim == 2 else label.transpose(2, 0, 1)
     integer = task.kind in ('classes', 'binary')
     dtype = np.int64 if integer else np.float32
-    return torch.from_numpy(np.ascontiguousarray(channels_first, dtype=dtype))
+    return torch.from_numpy(np.array(channels_first, dtype=dtype, order='C'))

@@ -7,7 +7,8 @@ from mmcv.transforms import BaseTransform
 
 from mtpeft.registry import TRANSFORMS
 from mtpeft.transforms.resample import map_labels, pad_label
-from mtpeft.transforms.sizes import Size, height_width
+from mtpeft.transforms.sizes import height_width
+from mtpeft.utils.kinds import Count
 
 
 @TRANSFORMS.register_module()
@@ -31,8 +32,8 @@ class MTPad(BaseTransform):
 
     def __init__(
         self,
-        size: Size | None = None,
-        divisor: int | None = None,
+        size: Count | tuple[Count, Count] | None = None,
+        divisor: Count | None = None,
         img_fill: float | Sequence[float] = 0,
     ) -> None:
         if size is None and divisor is None:

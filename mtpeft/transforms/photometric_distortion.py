@@ -5,6 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mtpeft.registry import TRANSFORMS
+from mtpeft.utils.kinds import NotNegative
 
 
 @TRANSFORMS.register_module()
@@ -32,10 +33,10 @@ class MTPhotometricDistortion(BaseTransform):
 
     def __init__(
         self,
-        brightness: float = 32.0,
-        contrast: tuple[float, float] = (0.5, 1.5),
-        saturation: tuple[float, float] = (0.5, 1.5),
-        hue: float = 18.0,
+        brightness: NotNegative = 32.0,
+        contrast: tuple[NotNegative, NotNegative] = (0.5, 1.5),
+        saturation: tuple[NotNegative, NotNegative] = (0.5, 1.5),
+        hue: NotNegative = 18.0,
     ) -> None:
         for name, pair in (('contrast', contrast), ('saturation', saturation)):
             if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:

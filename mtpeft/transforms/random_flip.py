@@ -6,6 +6,7 @@ from mmcv.transforms import BaseTransform
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask
 from mtpeft.transforms.resample import map_labels, set_image
+from mtpeft.utils.kinds import Share
 
 
 @TRANSFORMS.register_module()
@@ -29,7 +30,7 @@ class MTRandomFlip(BaseTransform):
         [-0.6..., 0.0, -0.8...]
     """
 
-    def __init__(self, prob: float = 0.5) -> None:
+    def __init__(self, prob: Share = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'Expected prob to be between 0 and 1, got {prob!r}.')
         self.prob = prob

@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask
 from mtpeft.transforms.resample import map_labels, resize_label, scale_values, set_image
+from mtpeft.utils.kinds import Positive
 
 
 @TRANSFORMS.register_module()
@@ -33,7 +34,7 @@ class MTRandomScaleCrop(BaseTransform):
         2.0
     """
 
-    def __init__(self, scales: Sequence[float] = (1.0, 1.2, 1.5)) -> None:
+    def __init__(self, scales: Sequence[Positive] = (1.0, 1.2, 1.5)) -> None:
         if not scales or min(scales) < 1:
             raise ValueError(f'Expected scales of at least 1, got {scales!r}.')
         self.scales = tuple(scales)

@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 
 from mtpeft.registry import TRANSFORMS
 from mtpeft.transforms.resample import map_labels, set_image, warp_label
+from mtpeft.utils.kinds import Positive
 
 
 @TRANSFORMS.register_module()
@@ -37,7 +38,7 @@ class MTRandomScaleRotate(BaseTransform):
     def __init__(
         self,
         angles: tuple[float, float] = (-20.0, 20.0),
-        scales: tuple[float, float] = (0.75, 1.25),
+        scales: tuple[Positive, Positive] = (0.75, 1.25),
         img_fill: float | Sequence[float] = 0,
     ) -> None:
         for name, pair in (('angles', angles), ('scales', scales)):

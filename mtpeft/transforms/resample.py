@@ -115,7 +115,8 @@ def map_labels(results: dict, change: Callable[[np.ndarray, DenseTask], np.ndarr
 
 def set_image(results: dict, img: np.ndarray) -> None:
     """Replace the picture of ``results`` and note its size."""
-    results['img'] = np.ascontiguousarray(img)
+    # (NumPy calls a picture one pixel wide contiguous whatever its strides, torch does not)
+    results['img'] = img.copy() if min(img.strides) < 0 else np.ascontiguousarray(img)
     results['img_shape'] = img.shape[:2]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask
 from mtpeft.tasks.dense_task import INTERPOLATIONS
 from mtpeft.transforms.resample import map_labels, resize_label, set_image
-from mtpeft.transforms.sizes import Size, height_width
+from mtpeft.transforms.sizes import height_width
+from mtpeft.utils.kinds import Count
 from mtpeft.utils.suggest import hint
 
 _MODES = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
@@ -44,11 +46,11 @@ class MTResize(BaseTransform):
 
     def __init__(
         self,
-        size: Size,
+        size: Count | tuple[Count, Count],
         keep_ratio: bool = False,
-        interpolation: str = 'linear',
+        interpolation: Literal['linear', 'cubic', 'area'] = 'linear',
         labels: bool = True,
-        label_interpolation: Mapping[str, str] | None = None,
+        label_interpolation: Mapping[str, Literal['nearest', 'linear']] | None = None,
     ) -> None:
         if interpolation not in _MODES:
             raise ValueError(

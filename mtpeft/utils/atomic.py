@@ -51,6 +51,27 @@ def remove_leftovers(folder: str | os.PathLike, *names: str) -> None:
             path.unlink(missing_ok=True)
 
 
+def write_or_exit(data: bytes, path: str | os.PathLike) -> None:
+    """:func:`write_atomically` for scripts, which end in words when a disk is full.
+
+    Raises:
+        SystemExit: the data could not be written; what is whole, and what to do.
+    """
+    path = Path(path)
+    try:
+        write_atomically(data, path)
+    except OSError as error:
+        left = (
+            'The file of that name is the one from before, whole.' if path.is_file()
+            else 'Nothing of it is left.'
+        )  # fmt: skip
+        raise SystemExit(
+            f'{path}: {len(data):,} bytes could not be written ({error.strerror or error}). {left} '
+            'What it is made from is unchanged. Make room, or give a name in another folder, and '
+            'run the command again.'
+        ) from error
+
+
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local files with writes that leave the old file or the whole new one."""
 

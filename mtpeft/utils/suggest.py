@@ -4,12 +4,24 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(word: str, valid: Iterable[str], n: int = 3) -> list[str]:
+def nearest(word: str, valid: Iterable[str], n: int = 3, cutoff: float = 0.5) -> list[str]:
     """Up to ``n`` entries of ``valid`` that look most like ``word`` (case is ignored)."""
     by_lower = {}
     for name in valid:
         by_lower.setdefault(name.lower(), name)
-    return [by_lower[m] for m in get_close_matches(word.lower(), list(by_lower), n=n, cutoff=0.5)]
+    return [
+        by_lower[m] for m in get_close_matches(word.lower(), list(by_lower), n=n, cutoff=cutoff)
+    ]
+
+
+def is_slip(text: str, word: str) -> bool:
+    """Whether a text is nearly a word, which it was meant to be.
+
+    Example:
+        >>> is_slip('memroy', 'memory'), is_slip('memory', 'memory'), is_slip('./memroy', 'memory')
+        (True, False, False)
+    """
+    return text != word and '/' not in text and bool(nearest(text, [word], cutoff=0.75))
 
 
 def hint(word: str, valid: Iterable[str], limit: int = 12) -> str:

@@ -1,5 +1,6 @@
 """A trained backbone, exported, is what another config names as pretrained."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,10 +28,24 @@ def test_exported_weights_equal_the_merged_trunk(tmp_path):
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'model.pth')
     out = tmp_path / 'out' / 'trunk.safetensors'
     command = [sys.executable, TOOL, tmp_path / 'config.py', tmp_path / 'model.pth', out]
+    old = os.umask(0o022)
     subprocess.run(command, check=True, capture_output=True)
+    os.umask(old)
+    assert out.stat().st_mode & 0o777 == 0o644
     plain = AdapterBackbone({**cfg.model.backbone.backbone, 'pretrained': str(out)})
     plain.init_weights()
     expected = model.backbone.merged_state_dict()
     for name, value in plain.network.state_dict().items():
         if not name.startswith(plain.family.unread):
             assert torch.equal(value, expected[name]), name
+
+
+def test_a_file_that_is_there_is_kept(tmp_path):
+    """Asked before the model is read, so that nothing is waited for."""
+    out = tmp_path / 'trunk.safetensors'
+    out.write_bytes(b'mine')
+    done = subprocess.run(
+        [sys.executable, TOOL, 'no.py', 'no.pth', out], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and f'{out} exists' in done.stderr and '--force' in done.stderr
+    assert out.read_bytes() == b'mine'

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from mmengine.fileio import get_file_backend
 
-from mtpeft.utils.atomic import ATOMIC, write_atomically
+from mtpeft.utils.atomic import ATOMIC, write_atomically, write_or_exit
 
 
 @pytest.mark.parametrize('fails', ['fsync', 'replace', 'chmod'])
@@ -59,3 +59,22 @@ def test_as_a_backend_of_mmengine(tmp_path):
     backend.put_text('ä', str(tmp_path / 'a'))
     backend.put(b'b', str(tmp_path / 'b'))
     assert backend.get_text(str(tmp_path / 'a')) == 'ä' and backend.get(str(tmp_path / 'b')) == b'b'
+
+
+@pytest.mark.parametrize('before', [True, False])
+def test_a_script_says_what_is_whole_when_a_disk_is_full(tmp_path, monkeypatch, before):
+    file = tmp_path / 'a.safetensors'
+    if before:
+        write_atomically(b'old', file)
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(SystemExit) as error:
+        write_or_exit(b'new', file)
+    text = str(error.value)
+    assert text.startswith(f'{file}: 3 bytes') and 'No space left' in text and 'Make room' in text
+    assert ('from before, whole' in text) is before
+    assert ('Nothing of it is left' in text) is not before
+    assert file.read_bytes() == b'old' if before else not list(tmp_path.iterdir())

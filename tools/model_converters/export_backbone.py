@@ -1,7 +1,7 @@
 """Write the backbone of a fully trained model as weights that a config can name as pretrained.
 
     python tools/model_converters/export_backbone.py CONFIG CKPT.pth OUT.safetensors [--task NAME]
-        [--half]
+        [--half] [--force]
 
 The keys are those of the plain network (timm's or mmseg's), adapters of the shared path merged
 in; with streams='network', those of one task (--task). With --half, values are stored in half
@@ -12,9 +12,10 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from mtpeft.apis import init_model
+from mtpeft.utils.atomic import write_or_exit
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,11 +27,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('target', metavar='OUT', help='file to write (.safetensors)')
     parser.add_argument('--task', help="whose network, with streams='network'")
     parser.add_argument('--half', action='store_true', help='store float16')
+    parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    target = Path(args.target)
+    if target.suffix != '.safetensors':
+        raise SystemExit(f'Expected OUT to end in .safetensors, got {target}.')
+    if target.exists() and not args.force:
+        raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
     model = init_model(Config.fromfile(args.config), args.checkpoint)
     backbone = model.backbone
     state = {
@@ -39,10 +46,8 @@ def main() -> None:
         for key, value in backbone.merged_state_dict(args.task).items()
         if not key.startswith(backbone.family.unread)
     }  # fmt: skip
-    Path(args.target).parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, args.target, metadata={'config': Path(args.config).name})
-    size = Path(args.target).stat().st_size
-    print(f'{len(state)} tensors, {size:,} bytes written to {args.target}')
+    write_or_exit(save(state, {'config': Path(args.config).name}), target)
+    print(f'{len(state)} tensors, {target.stat().st_size:,} bytes written to {target}')
 
 
 if __name__ == '__main__':

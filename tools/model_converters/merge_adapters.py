@@ -24,7 +24,7 @@ from mtpeft.apis import init_model
 from mtpeft.apis.merged_file import is_merged, merged_state
 from mtpeft.checkpoints.digest import safetensors_bytes
 from mtpeft.checkpoints.files import CheckpointError, safe_load
-from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.atomic import write_or_exit
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,7 +57,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     except KeyError as error:
         raise SystemExit(error.args[0]) from error
-    write_atomically(data, target)
+    write_or_exit(data, target)
     numbers = sum(value.numel() for value in state.values())
     print(f'{len(state)} tensors, {numbers:,} numbers, {target.stat().st_size:,} bytes '
           f'written to {target}; tasks: {", ".join(model.tasks)}')  # fmt: skip

@@ -31,7 +31,7 @@ from mtpeft.adapters.ranks.patterns import describe_ranks
 from mtpeft.checkpoints.digest import safetensors_bytes
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.rank_truncate import truncate
-from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.atomic import write_or_exit
 
 _AVERAGED = 'ema_state_dict'
 _PREFIX = 'module.'
@@ -159,7 +159,7 @@ def main() -> None:
         data = safetensors_bytes(state, metadata, 'Publish without --half.' if args.half else '')
     except CheckpointError as error:
         raise SystemExit(f'{source}: {error}') from error
-    write_atomically(data, target)
+    write_or_exit(data, target)
     sizes = source.stat().st_size, target.stat().st_size
     print(f'{source}: {sizes[0]:,} bytes -> {target}: {sizes[1]:,} bytes')
     numbers = sum(value.numel() for value in state.values())

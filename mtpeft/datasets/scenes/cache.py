@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from mtpeft.datasets.scenes.source import SceneSource
 from mtpeft.utils.atomic import write_atomically
+from mtpeft.utils.suggest import is_slip
 
 STORED = ('image', 'scene_class', 'part', 'instance', 'depth', 'normals', 'albedo', 'shading')
 
@@ -92,6 +93,11 @@ def open_cache(source: SceneSource, names: Sequence[str], cache: str | Path | No
     """The cache that ``cache`` means: ``None``, ``'memory'`` or a folder."""
     if cache is None:
         return NoCache(source, names)
+    if is_slip(str(cache), 'memory'):
+        raise ValueError(
+            f"cache='{cache}' is nearly 'memory', which it may mean; a folder of that name is "
+            f"'./{cache}'."
+        )
     if cache == 'memory':
         return MemoryCache(source, names)
     return FolderCache(source, names, cache)

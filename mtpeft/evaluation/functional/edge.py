@@ -130,15 +130,20 @@ def _f_measure(
 def edge_compute(pooled: Statistics) -> dict[str, float]:
     """F at the set's best threshold, and with each picture's own.
 
-    ``F = 2 P R / (P + R)``, P and R from the counts summed over pictures. Nothing predicted is
-    P = 1, nothing to find is R = 1.
+    ``F = 2 P R / (P + R)``, P and R from the counts summed over pictures, as in the published
+    benchmark: in a picture without an edge whatever is predicted is wrong, and an empty prediction
+    counts neither way. Nothing predicted is P = 1. A set without any edge has nothing to find, so
+    no recall and no F.
 
     Args:
         pooled: The sum of :func:`edge_update`.
 
     Returns:
-        ``odsF`` (one threshold for the set) and ``oisF`` (each picture's best), in percent.
+        ``odsF`` (one threshold for the set) and ``oisF`` (each picture's best), in percent; nothing
+        where no picture has an edge.
     """
+    if not pooled['actual'].any():
+        return {}
     keys = ('claimed', 'hits', 'actual', 'found')
     ods = _f_measure(*(pooled[key].cpu().numpy() for key in keys)).max()
     ois = _f_measure(*pooled['best'].cpu().numpy())

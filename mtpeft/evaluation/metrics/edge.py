@@ -10,6 +10,7 @@ from mtpeft.evaluation.functional.pooling import Statistics
 from mtpeft.evaluation.metrics.base import DenseMetric, MetricValue
 from mtpeft.registry import METRICS
 from mtpeft.tasks import DenseTask
+from mtpeft.utils.kinds import Count, Positive
 
 
 @METRICS.register_module()
@@ -25,6 +26,9 @@ class EdgeMetric(DenseMetric):
     .3 points; ``exact=False``, where several pixels may share a partner, is 2 to 4 times quicker
     and never lower: by less than 1 point on sharp predictions, by up to 13 on blurred ones (20 at
     ``max_dist=.03``). Compare such figures only with each other.
+
+    A picture whose label has no edge has false positives only; a set of such pictures has no
+    figures, since nothing can be found (an empty prediction would be perfect).
 
     Args:
         max_dist: Largest distance of a match as a share of the picture's diagonal: .0075 for
@@ -58,8 +62,8 @@ class EdgeMetric(DenseMetric):
     def __init__(
         self,
         task: DenseTask | Mapping | str,
-        max_dist: float = 0.0075,
-        thresholds: int = 49,
+        max_dist: Positive = 0.0075,
+        thresholds: Count = 49,
         exact: bool = True,
         collect_device: str = 'gpu',
         prefix: str | None = None,

@@ -1,6 +1,7 @@
 """Semantic segmentation."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from torch import Tensor
 
@@ -48,7 +49,7 @@ class SegmentationMetric(DenseMetric):
     def __init__(
         self,
         task: DenseTask | Mapping | str,
-        absent: str = 'skip',
+        absent: Literal['skip', 'zero'] = 'skip',
         per_class: bool = False,
         collect_device: str = 'gpu',
         prefix: str | None = None,

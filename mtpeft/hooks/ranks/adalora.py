@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.dist import broadcast
@@ -24,6 +24,7 @@ from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
 from mtpeft.hooks.ranks.rank_state import Tracked
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.kinds import Count, NotNegative, Positive, Share
 from mtpeft.utils.suggest import hint
 
 _PENALTIES = ('norm', 'squared')
@@ -112,15 +113,15 @@ class AdaLoRAHook(RankAllocatorHook):
 
     def __init__(
         self,
-        target_rank: float = 4,
-        t_initial: float = 0.1,
-        t_final: float = 0.3,
-        delta_t: int = 10,
-        beta1: float = 0.85,
-        beta2: float = 0.85,
-        orthogonality: float = 0.1,
-        penalty: str = 'norm',
-        min_rank: int = 1,
+        target_rank: Positive = 4,
+        t_initial: Share = 0.1,
+        t_final: Share = 0.3,
+        delta_t: Count = 10,
+        beta1: Share = 0.85,
+        beta2: Share = 0.85,
+        orthogonality: NotNegative = 0.1,
+        penalty: Literal['norm', 'squared'] = 'norm',
+        min_rank: Count = 1,
     ) -> None:
         super().__init__()
         for name, value, valid, ok in (

@@ -18,6 +18,7 @@ from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
 from mtpeft.hooks.ranks.rank_state import Tracked, averaged_copies
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.kinds import Count, Positive, Share
 
 
 @dataclass
@@ -86,12 +87,12 @@ class AutoLoRAHook(RankAllocatorHook):
 
     def __init__(
         self,
-        holdout: float = 0.1,
-        until: float = 0.5,
-        every: int = 1,
-        lr: float = 1e-2,
-        threshold: float | None = None,
-        min_rank: int = 1,
+        holdout: Share = 0.1,
+        until: Share = 0.5,
+        every: Count = 1,
+        lr: Positive = 1e-2,
+        threshold: Share | None = None,
+        min_rank: Count = 1,
         restart: bool = False,
     ) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """DyLoRA: one training for all ranks (arXiv 2210.07558)."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from mtpeft.hooks.ranks.random_truncation import RandomTruncation
 from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
 from mtpeft.hooks.ranks.rank_state import averaged_copies
 from mtpeft.registry import HOOKS
+from mtpeft.utils.kinds import Count
 from mtpeft.utils.suggest import hint
 
 _DISTRIBUTIONS = ('uniform', 'geometric')
@@ -65,13 +66,13 @@ class DyLoRAHook(RandomTruncation, RankAllocatorHook):
 
     def __init__(
         self,
-        distribution: str = 'uniform',
+        distribution: Literal['uniform', 'geometric'] = 'uniform',
         p: float = 0.25,
-        min_rank: int = 1,
-        update: str = 'prefix',
+        min_rank: Count = 1,
+        update: Literal['prefix', 'single'] = 'prefix',
         rescale: bool = True,
-        rank: int | None = None,
-        scope: str = 'step',
+        rank: Count | None = None,
+        scope: Literal['adapter', 'step'] = 'step',
     ) -> None:
         super().__init__()
         for name, value, valid in (

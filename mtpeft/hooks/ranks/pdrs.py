@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.runner import Runner
@@ -15,6 +15,7 @@ from mtpeft.hooks.ranks.pdrs_state import Scored
 from mtpeft.hooks.ranks.random_truncation import RandomTruncation
 from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
 from mtpeft.registry import HOOKS
+from mtpeft.utils.kinds import Count, Index, Share
 from mtpeft.utils.suggest import hint
 
 
@@ -78,20 +79,20 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
 
     def __init__(
         self,
-        rho: float = 0.95,
-        rho_shared: float | None = None,
-        rho_task: float | Mapping[str, float] | None = None,
-        beta: float = 0.98,
-        min_rank: int = 1,
-        margin: int = 1,
-        start_epoch: int = 0,
-        shrink_every: int = 1,
-        shrink_until: int | None = None,
+        rho: Share = 0.95,
+        rho_shared: Share | None = None,
+        rho_task: Share | Mapping[str, Share] | None = None,
+        beta: Share = 0.98,
+        min_rank: Count = 1,
+        margin: Index = 1,
+        start_epoch: Index = 0,
+        shrink_every: Count = 1,
+        shrink_until: Index | None = None,
         by_epoch: bool = True,
-        shrinks: int | None = None,
-        until: float = 1 / 3,
+        shrinks: Count | None = None,
+        until: Share = 1 / 3,
         debias: bool = False,
-        scope: str = 'adapter',
+        scope: Literal['adapter', 'step'] = 'adapter',
     ) -> None:
         super().__init__()
         self.rho = rho

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.runner import Runner
@@ -24,6 +24,7 @@ from mtpeft.hooks.ranks.rank_records import effective_parameters
 from mtpeft.hooks.ranks.rank_state import averaged_copies, refresh_averages, sorted_alike
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.kinds import Count, Share
 
 
 @dataclass
@@ -97,15 +98,15 @@ class PDRSPlusHook(PDRSHook):
 
     def __init__(
         self,
-        eps: float = 0.01,
-        budget: int | None = None,
-        until: float = 0.75,
-        scope_of_ledger: str = 'adapter',
-        max_drop: float = 0.3,
-        min_rank: int = 1,
-        shrink_every: int = 1,
+        eps: Share = 0.01,
+        budget: Count | None = None,
+        until: Share = 0.75,
+        scope_of_ledger: Literal['adapter', 'network'] = 'adapter',
+        max_drop: Share = 0.3,
+        min_rank: Count = 1,
+        shrink_every: Count = 1,
         by_epoch: bool = True,
-        scope: str = 'adapter',
+        scope: Literal['adapter', 'step'] = 'adapter',
     ) -> None:
         super().__init__(
             min_rank=min_rank, shrink_every=shrink_every, by_epoch=by_epoch, scope=scope

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -24,13 +24,14 @@ from mtpeft.models.backbones.parameters import (
     unread_parameters,
 )
 from mtpeft.models.backbones.pretrained import load_pretrained
-from mtpeft.models.backbones.prompts import make_token_stream
+from mtpeft.models.backbones.prompts import PromptOptions, make_token_stream
 from mtpeft.models.backbones.streams import Streams, streams_class
 from mtpeft.models.backbones.streams.tokens import TokenStream
 from mtpeft.models.merging.backbone import merge_network, merged_state_dict
 from mtpeft.models.merging.report import MergeReport
 from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.registry import MODELS
+from mtpeft.utils.kinds import Clock, Network
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 from mtpeft.utils.torch_private import wrap_compiled
@@ -110,17 +111,17 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
 
     def __init__(
         self,
-        backbone: Mapping,
+        backbone: Network,
         plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
-        tap: str | None = None,
+        tap: Literal['post_merge', 'pre_merge'] | None = None,
         train_also: Sequence[str] = (),
         freeze: bool = True,
-        streams: str = 'stage',
-        lane_strategy: str | None = None,
+        streams: Literal['stage', 'network'] = 'stage',
+        lane_strategy: Literal['vmap', 'fold', 'loop'] | None = None,
         with_cp: bool = False,
-        clock: Mapping | None = None,
-        prompts: Mapping | None = None,
+        clock: Clock | None = None,
+        prompts: PromptOptions | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         super().__init__(init_cfg)

@@ -1,6 +1,6 @@
 """Build a stock network from a config, without any download."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
@@ -38,12 +38,24 @@ def build_network(cfg: Mapping) -> nn.Module:
             return MODELS.build({'type': cfg['type'], **options})
     name = cfg['type'][len(TIMM) :]
     architecture = name.split('.')[0]
-    if not is_model(architecture):
-        raise KeyError(f"timm has no model '{name}'. " + hint(architecture, list_models()))
+    timm_entry(cfg['type'])
     try:
         return timm.create_model(name, pretrained=False, **_fixed(architecture), **options)
     except TypeError as error:
         raise TypeError(f"timm model '{name}' was given a wrong option: {error}.") from error
+
+
+def timm_entry(kind: str) -> Callable:
+    """timm's function for a type, ``'timm.<model name>'``.
+
+    Raises:
+        KeyError: an unknown model; the nearest names are given.
+    """
+    name = kind[len(TIMM) :]
+    architecture = name.split('.')[0]
+    if not is_model(architecture):
+        raise KeyError(f"timm has no model '{name}'. " + hint(architecture, list_models()))
+    return model_entrypoint(architecture)
 
 
 def _fixed(architecture: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Visual prompts: learnable tokens that patches attend to (VPT, arXiv 2203.12119)."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,17 @@ from mtpeft.adapters import ClockNet
 from mtpeft.adapters.lanes.current import now
 from mtpeft.models.backbones.families import FAMILIES, Family
 from mtpeft.models.backbones.streams.tokens import TokenStream
+from mtpeft.utils.kinds import Count
 from mtpeft.utils.suggest import hint
 
 _OPTIONS = ('number', 'deep')
+
+
+class PromptOptions(TypedDict, total=False):
+    """``prompts`` of a backbone, see :class:`PromptStream`."""
+
+    number: Count
+    deep: bool
 
 
 class PromptStream(TokenStream):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from mtpeft.models.backbones.gated_lanes import GatedLanes
 from mtpeft.models.backbones.streams import StageStreams, Streams
 from mtpeft.models.backbones.task_prompts import TaskPromptStream
 from mtpeft.registry import MODELS
+from mtpeft.utils.kinds import Count, Network
 
 
 class GatedStreams(StageStreams):
@@ -89,12 +90,12 @@ class TADFormerBackbone(AdapterBackbone):
 
     def __init__(
         self,
-        backbone: Mapping,
+        backbone: Network,
         plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
-        prompts_per_task: int = 1,
+        prompts_per_task: Count = 1,
         prompt_gate: bool = True,
-        tap: str | None = None,
+        tap: Literal['post_merge', 'pre_merge'] | None = None,
         train_also: Sequence[str] = (),
         freeze: bool = True,
         with_cp: bool = False,

@@ -10,6 +10,7 @@ from mtpeft.models.decoders.mmseg_heads import build_mmseg_head, is_mmseg_head
 from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Features, by_task
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.kinds import Part
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
@@ -49,8 +50,8 @@ class MultiHeadDecoder(BaseModule):
         self,
         tasks: TaskSpec,
         in_channels: Sequence[int],
-        head: Mapping | None = None,
-        heads: Mapping[str, Mapping] | None = None,
+        head: Part | None = None,
+        heads: Mapping[str, Part] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

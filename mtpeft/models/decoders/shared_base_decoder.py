@@ -1,6 +1,7 @@
 """One base for the first head convolution of all tasks (Free Sinewich, arXiv 2603.21111)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from mmengine.model import BaseModule, ModuleDict
@@ -17,6 +18,7 @@ from mtpeft.ops.norm_relu_conv import bias_before, norm_relu_conv
 from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Features, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.kinds import Count
 from mtpeft.utils.requested import requested_tasks
 
 
@@ -63,10 +65,10 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         self,
         tasks: TaskSpec,
         in_channels: Sequence[int],
-        channels: int | None = None,
+        channels: Count | None = None,
         clock: ClockNet | Mapping | None = None,
         sine: bool = True,
-        lowpass: bool | str = 'learnt',
+        lowpass: bool | Literal['learnt'] = 'learnt',
         gain: float | None = None,
         init_cfg: dict | None = None,
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.kinds import NotNegative
 from mtpeft.utils.suggest import hint
 
 
@@ -31,7 +32,7 @@ class FixedWeighting(BaseModule):
         {'sal': tensor(5.), 'depth': tensor(1.)}
     """
 
-    def __init__(self, tasks: TaskSpec, weights: Mapping[str, float] | None = None) -> None:
+    def __init__(self, tasks: TaskSpec, weights: Mapping[str, NotNegative] | None = None) -> None:
         super().__init__()
         self.weights = {name: task.loss_weight for name, task in build_tasks(tasks).items()}
         for name, weight in (weights or {}).items():

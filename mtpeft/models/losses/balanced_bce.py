@@ -7,6 +7,7 @@ from torch import Tensor
 from mtpeft.models.losses.dense_loss import DenseLoss
 from mtpeft.models.losses.reduce import global_mean, sum_over_processes
 from mtpeft.registry import MODELS
+from mtpeft.utils.kinds import Share
 
 
 @MODELS.register_module()
@@ -32,7 +33,7 @@ class BalancedBCELoss(DenseLoss):
         tensor(0.2599)
     """
 
-    def __init__(self, positive_weight: float | None = None) -> None:
+    def __init__(self, positive_weight: Share | None = None) -> None:
         super().__init__()
         if positive_weight is not None and not 0 < positive_weight < 1:
             raise ValueError(

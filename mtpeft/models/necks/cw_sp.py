@@ -1,6 +1,7 @@
 """CW-SP, the channelwise spectral filter of FAAR."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmengine.model import ModuleDict, ModuleList
@@ -14,6 +15,7 @@ from mtpeft.models.necks.spectral_filter import (
 from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
+from mtpeft.utils.kinds import Count, NotNegative
 from mtpeft.utils.suggest import hint
 
 FILTERS = ('full', 'radial')
@@ -73,11 +75,11 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
-        filter: str = 'full',
-        bins: int | None = None,
+        filter: Literal['full', 'radial'] = 'full',
+        bins: Count | None = None,
         base_sizes: Sequence[tuple[int, int]] | None = None,
         alpha: float = 0.6,
-        std: float = 0.02,
+        std: NotNegative = 0.02,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)

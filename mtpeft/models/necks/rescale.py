@@ -9,6 +9,7 @@ from torch import Tensor
 from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Features, by_task, resize
 from mtpeft.tasks import TaskSpec, build_tasks
+from mtpeft.utils.kinds import Positive
 from mtpeft.utils.requested import requested_tasks
 
 
@@ -42,7 +43,7 @@ class RescaleNeck(BaseModule):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec,
-        scales: Sequence[float] = (4, 2, 1, 0.5),
+        scales: Sequence[Positive] = (4, 2, 1, 0.5),
         base_sizes: Sequence[tuple[int, int]] | None = None,
         init_cfg: dict | None = None,
     ) -> None:

@@ -1,6 +1,7 @@
 """XT-Cons, the cross-task consensus of FAAR."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmengine.model import ModuleDict, ModuleList
@@ -68,7 +69,7 @@ class CrossTaskConsensus(SpectralNeck):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
-        low: str = 'complex',
+        low: Literal['complex', 'amplitude'] = 'complex',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)

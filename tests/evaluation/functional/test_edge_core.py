@@ -111,11 +111,20 @@ def test_ignored_pixels_count_neither_way():
     assert counts['claimed'] == counts['hits'] == counts['actual'] == label.sum()
 
 
-@pytest.mark.parametrize('pred, expected', [(0, 100), (1, 0)])
-def test_nothing_to_find(pred, expected):
+@pytest.mark.parametrize('pred', [0, 1])
+def test_a_set_with_nothing_to_find_has_no_figures(pred):
     picture = pred * _lines(20, [9])
-    figures = edge_compute(pool([_update(picture, np.zeros((20, 20), np.int64), 0.01)]))
-    assert figures == dict(odsF=expected, oisF=expected)
+    assert edge_compute(pool([_update(picture, np.zeros((20, 20), np.int64), 0.01)])) == {}
+
+
+@pytest.mark.parametrize('pred, expected', [(0, 100), (1, 200 / 3)])
+def test_a_picture_with_nothing_to_find_counts_what_is_wrong_there(pred, expected):
+    line, empty = _lines(20, [9]), np.zeros((20, 20), np.int64)
+    whole, other = _update(line, line, 0.01), _update(pred * line, empty, 0.01)
+    # as many wrong pixels as right ones, or none: P = 1/2 or 1, R = 1
+    figures = edge_compute(pool([whole, other]))
+    assert figures['odsF'] == pytest.approx(expected)
+    assert figures['oisF'] >= figures['odsF'] - 1e-9
 
 
 def test_one_pixel():
