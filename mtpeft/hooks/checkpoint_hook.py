@@ -94,18 +94,23 @@ class AdapterCheckpointHook(CheckpointHook):
             runner._load_from = last_checkpoint(runner.work_dir, folder)
 
     def before_train(self, runner: Runner) -> None:
-        folder, known = checkpoint_folder(runner.work_dir, self.out_dir), runner.message_hub
+        folder = checkpoint_folder(runner.work_dir, self.out_dir)
+        known = runner.message_hub.runtime_info
         source = runner._load_from if runner._resume else None
-        for name in forget_others(known.runtime_info, runner.work_dir, folder, source):
+        for name in forget_others(known, runner.work_dir, folder, source):
             runner.logger.info(f'The best so far is {name} beside {source}; it stays there.')
         super().before_train(runner)
-        for step in known.runtime_info.pop(OBSOLETE, ()):
+        if source is not None and is_inside(source, self.out_dir):
+            # it is saved again where its evaluation, done now, makes it the best
+            own = self._of_step(runner.epoch if self.by_epoch else runner.iter)
+            self.last_ckpt = own if own.endswith(os.path.basename(source)) else None
+        for step in known.pop(OBSOLETE, ()):
             self._remove(self._of_step(step))  # killed before it was
         if self.save_best and len(self.key_indicators) == 1:
             self.best_ckpt_path = self._placed(self.best_ckpt_path)
         elif self.save_best:
-            paths = self.best_ckpt_path_dict
-            paths.update({key: self._placed(path) for key, path in paths.items()})
+            for key, path in self.best_ckpt_path_dict.items():
+                self.best_ckpt_path_dict[key] = self._placed(path)
 
     def after_run(self, runner: Runner) -> None:
         release(runner.work_dir)
@@ -199,10 +204,8 @@ class AdapterCheckpointHook(CheckpointHook):
             )
             return False
         single = len(self.key_indicators) == 1
-        score_info, path_info = (
-            ('best_score', 'best_ckpt') if single
-            else (f'best_score_{key}', f'best_ckpt_{key}')
-        )  # fmt: skip
+        of_key = '' if single else f'_{key}'
+        score_info, path_info = f'best_score{of_key}', f'best_ckpt{of_key}'
         score, known = metrics[key], runner.message_hub.runtime_info
         if score is None or score != score:
             return False
@@ -225,8 +228,7 @@ class AdapterCheckpointHook(CheckpointHook):
             self.best_ckpt_path_dict[key] = path
         if before and before != path:
             self._remove(before)
-        kind = 'epoch' if self.by_epoch else 'iter'
-        runner.logger.info(f'{key} {score:.4f} at {kind} {time} is the best so far: {name}')
+        runner.logger.info(f'{key} {score:.4f} is the best so far: {name}')
         return True
 
     @contextmanager

@@ -5,6 +5,7 @@ from helpers.engine import tiny, train, write_base
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
+from mtpeft.checkpoints.files import safe_load
 
 
 @pytest.mark.parametrize('epoch, interval', [(1, 1), (2, 1), (2, 2)])
@@ -29,6 +30,14 @@ def test_resumed_it_evaluates_as_the_whole_run(tmp_path, monkeypatch, epoch, int
     assert wanted.tolist() == got.tolist() and len(wanted) == 2 // interval
     best, other = (r.message_hub.get_info('best_ckpt').split('/')[-1] for r in (whole, resumed))
     assert best == other
+    # the last file knows of it, as that of the whole run
+    one, other = (
+        safe_load(tmp_path / name / 'epoch_2.pth')['message_hub']['runtime_info']
+        for name in ('whole', 'cut')
+    )
+    assert {k: v for k, v in one.items() if 'best' in k} == {
+        k: v for k, v in other.items() if 'best' in k
+    }
 
 
 def test_an_evaluation_that_was_the_best_is_not_repeated(tmp_path):

@@ -130,9 +130,9 @@ class Run:
         cfg.experiment_name = f'{cfg.experiment_name}_{os.getpid()}'
         build_runner(cfg, work_dir=str(self.work_dir), resume='auto', launcher=launcher).train()
 
-    def events(self) -> int:
-        """How many moments there were to be killed at."""
-        return int((self.work_dir / 'events_0').read_text())
+    def events(self, rank: int) -> int:
+        """How many moments there were at which a process could be killed."""
+        return int((self.work_dir / f'events_{rank}').read_text())
 
 
 def count_events(at: Callable[[int], Any], file: Path) -> None:
@@ -213,13 +213,15 @@ class Trial:
         run = Run(recipe, processes, self.base, self.folder / f'killed_{seed}')
         what = f'{recipe}, {processes} process{"es" if processes > 1 else ""}'
         for _ in range(draw.choice((1, 1, 2))):
-            moment = draw.randint(1, whole.events())
-            delay = draw.choice((0.0, draw.uniform(0.001, 0.05)))
             victims = draw.choice(({0}, {processes - 1}, set(range(processes))))
+            # the second of two processes writes nothing, so it has fewer moments
+            last = min(map(whole.events, victims))
+            moment = draw.randint(1, last)
+            delay = draw.choice((0.0, draw.uniform(0.001, 0.05)))
             killed = any(status < 0 for status in run.train(killer(victims, moment, delay)))
             self.kills += killed
-            # the second of two processes writes nothing, so it has fewer moments
-            what += f', killed at {moment} of {whole.events()}' if killed else ', not reached'
+            # a resumed run has fewer moments than a whole one
+            what += f', killed at {moment} of {last}' if killed else ', not reached'
             if problem := damaged(run.work_dir):
                 return 'wrong', f'{what}: {problem}'
         if any(run.train()):
