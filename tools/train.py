@@ -10,12 +10,14 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
+from mtpeft.apis.runner import work_dir_of
 from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.checkpoints.work_dir import last_checkpoint
 from mtpeft.hooks import SpareCheckpointHook
 from mtpeft.utils import signals
 from mtpeft.utils.allocator import keep_freed_memory
-from mtpeft.utils.dist import LAUNCHERS, end_distributed
+from mtpeft.utils.dist import LAUNCHERS, end_distributed, process_number
+from mtpeft.utils.lock import WorkDirBusyError, hold
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,8 +81,15 @@ def main() -> None:
 def build(args: argparse.Namespace) -> Runner:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
+    work_dir = args.work_dir or work_dir_of(cfg)
+    if process_number() == 0:
+        # before a second run writes its config over that of the first
+        try:
+            hold(work_dir)
+        except WorkDirBusyError as error:
+            raise SystemExit(str(error)) from error
     runner = build_runner(
-        cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
+        cfg, work_dir=work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
         seed=args.seed, deterministic=args.deterministic, compile=args.compile,
     )  # fmt: skip
     runner.register_hook(SpareCheckpointHook())

@@ -84,13 +84,16 @@ def build_runner(
 def _set_files(
     cfg: Config, work_dir: str | None, checkpoint: str | None, resume: str | bool
 ) -> None:  # fmt: skip
-    cfg.work_dir = work_dir or cfg.get('work_dir') or _default_work_dir(cfg)
+    cfg.work_dir = work_dir or work_dir_of(cfg)
     if checkpoint is not None:
         cfg.load_from = checkpoint
     _set_resume(cfg, resume)
 
 
-def _default_work_dir(cfg: Config) -> str:
+def work_dir_of(cfg: Config) -> str:
+    """The folder of a run: what the config says, or ``work_dirs/`` and the name of its file."""
+    if cfg.get('work_dir'):
+        return cfg.work_dir
     name = osp.splitext(osp.basename(cfg.filename))[0] if cfg.filename else 'run'
     return osp.join('work_dirs', name)
 

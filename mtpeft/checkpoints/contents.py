@@ -120,12 +120,17 @@ def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 def _infinite(value: Any, name: str) -> list[str]:
     if isinstance(value, Tensor):
         counts = value.is_floating_point() or value.is_complex()
-        return [name.rstrip('.')] if counts and not torch.isfinite(value).all() else []
+        return [name.rstrip('.')] if counts and not _is_finite(value) else []
     if isinstance(value, list | tuple):
         value = dict(enumerate(value))
     if not isinstance(value, Mapping):
         return []
     return [key for name_, child in value.items() for key in _infinite(child, f'{name}{name_}.')]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # one such number makes the sum so, which is several times as fast; a sum may also be too large
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def shown(keys: list[str]) -> str:

@@ -38,6 +38,17 @@ def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> No
         )
 
 
+def process_number(environ: Mapping[str, str] = os.environ) -> int:
+    """Number of this process among those of its launcher, also before they have met.
+
+    Example:
+        >>> process_number({'RANK': '3'}), process_number({})
+        (3, 0)
+    """
+    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    return next((int(environ[name]) for name in names if name in environ), 0)
+
+
 def init_distributed(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
     """Start the process group where MMEngine cannot: on CPUs, with gloo.
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import random
 
 import numpy as np
@@ -179,6 +180,14 @@ def test_numbers_that_are_not_finite_are_neither_written_nor_read(tmp_path, key,
     torch.save(whole, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=f'(?s)a.pth was not loaded: 1 .*: {key}. Use'):
         safe_load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('values', [[3e38, 3e38], [6e4, 6e4], [float('inf'), float('-inf')]])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_large_numbers_are_finite(values, dtype):
+    tensor = torch.tensor(values).to(dtype)
+    expected = [] if all(map(math.isfinite, tensor.tolist())) else ['a']
+    assert not_finite(dict(a=tensor)) == expected
 
 
 def test_a_metric_may_be_nan(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.engine import tiny, train, write_base
+from helpers.engine import CONFIG, call_tool, tiny, train, write_base
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
@@ -213,21 +213,34 @@ def test_left_over_parts_of_files_go(base, tmp_path):
     assert not found & set(names) and set(kept) <= found
 
 
-def test_a_second_run_in_one_folder_is_refused(base, run):
+@pytest.fixture
+def other(run):
+    """Another process that works in the folder."""
     code = 'import sys, time; from mtpeft.utils.lock import hold; hold(sys.argv[1]);' \
            'print(flush=True); time.sleep(60)'  # fmt: skip
     other = subprocess.Popen([sys.executable, '-c', code, str(run)], stdout=subprocess.PIPE)
     other.stdout.readline()
+    yield other
+    other.kill()
+    other.wait()
+
+
+def test_a_second_run_in_one_folder_is_refused(base, run, other):
     before = contents(run)
-    try:
-        with pytest.raises(WorkDirBusyError, match=f'process {other.pid}'):
-            train(config(base), run)
-        build_runner(config(base), work_dir=str(run), checkpoint=str(run / 'epoch_2.pth')).test()
-    finally:
-        other.kill()
-        other.wait()
+    with pytest.raises(WorkDirBusyError, match=f'process {other.pid}'):
+        train(config(base), run)
+    build_runner(config(base), work_dir=str(run), checkpoint=str(run / 'epoch_2.pth')).test()
+    other.kill()
+    other.wait()
     assert contents(run) == before
     train(config(base, epochs=3), run, resume='auto')
+
+
+def test_the_tool_refuses_before_it_writes_anything(run, other):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob('*')}
+    with pytest.raises(SystemExit, match=f'process {other.pid}.*another --work-dir'):
+        call_tool('tools/train.py', CONFIG, '--work-dir', run, '--resume')
+    assert {path: path.stat().st_mtime_ns for path in run.rglob('*')} == before
 
 
 def test_killed_before_an_older_file_was_removed(base, tmp_path, monkeypatch):
