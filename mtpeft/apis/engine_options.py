@@ -159,6 +159,7 @@ REFINED: dict[str, dict[str, Any]] = {
                        | None},
     'LoggerHook': {'interval': Count},
     'LogProcessor': {'window_size': Count},
+    'SwinTransformer': {'depths': Sequence[Count], 'embed_dim': Count},
     'BaseDataset': {'pipeline': Sequence[Transform | Callable]},
     'ConcatDataset': {'datasets': Sequence[Dataset]},
     'RepeatDataset': {'dataset': Dataset, 'times': Count},
@@ -166,6 +167,9 @@ REFINED: dict[str, dict[str, Any]] = {
     'Evaluator': {'metrics': built('METRICS', trial=True) | Sequence[built('METRICS', trial=True)]},
     'Visualizer': {'vis_backends': Sequence[VisBackend] | None},
 }  # fmt: skip
+
+#: hooks that MMEngine adds where a config does not name them
+DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 #: what becomes of keywords that a class of MMEngine keeps
 KEPT: dict[str, Callable] = {'CheckpointHook': Runner.save_checkpoint}

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mtpeft.apis.built_parts import check_built
-from mtpeft.apis.engine_options import RUN
+from mtpeft.apis.engine_options import DEFAULT_HOOKS, RUN
 from mtpeft.apis.tasks_agree import check_best, check_tasks
 from mtpeft.utils.fits import ConfigError, ConfigKeyError, check_fits
 from mtpeft.utils.suggest import hint, nearest
@@ -84,16 +84,25 @@ def _check_data_root(cfg: Mapping) -> None:
 
 def _check_names(cfg: Mapping) -> None:
     """A name that the Runner does not read, but nearly one that is missing, is a slip."""
-    for name in cfg:
-        missing = [key for key in RUN if key not in cfg]
-        close = nearest(name, missing, cutoff=0.8) if name not in RUN else []
-        if close:
-            raise ConfigKeyError(
-                f"{name}: nothing reads this. Did you mean '{close[0]}'? A variable of your own "
-                'needs another name.'
-            )
+    _check_slips(cfg, tuple(RUN), '', 'nothing reads this', 'A variable of your own')
+    hooks = cfg.get('default_hooks')
+    if isinstance(hooks, Mapping):
+        # MMEngine would add its own beside it: two schedulers, two checkpoints
+        _check_slips(hooks, DEFAULT_HOOKS, 'default_hooks.', 'no default hook', 'A hook of your own')
     if 'model' not in cfg and any(name.endswith('_dataloader') for name in cfg):
         raise ConfigKeyError(f'model: missing. {hint("model", cfg)}')
+
+
+def _check_slips(
+    table: Mapping, known: tuple[str, ...], at: str, what: str, own: str
+) -> None:  # fmt: skip
+    missing = [key for key in known if key not in table]
+    for name in table:
+        close = nearest(name, missing, cutoff=0.8) if name not in known else []
+        if close:
+            raise ConfigKeyError(
+                f"{at}{name}: {what}. Did you mean '{close[0]}'? {own} needs another name."
+            )
 
 
 def _check_parts(cfg: Mapping) -> None:

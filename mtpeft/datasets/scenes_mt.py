@@ -10,7 +10,7 @@ from mtpeft.datasets.base import MultiTaskDataset
 from mtpeft.datasets.scenes import BUFFERS, LABEL_SPACES, SceneSource, make_label, open_cache
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
-from mtpeft.utils.kinds import Count, MemoryOrFolder
+from mtpeft.utils.kinds import Count, Index, MemoryOrFolder
 from mtpeft.utils.suggest import hint
 
 _CLASSES = {'human_parts': 7}
@@ -64,7 +64,7 @@ class ScenesMT(MultiTaskDataset):
         tasks: TaskSpec,
         length: Count = 1000,
         size: tuple[Count, Count] = (128, 128),
-        seed: int = 0,
+        seed: Index = 0,
         texture_set: Literal['a', 'b'] = 'a',
         label_space: Literal['pascal', 'nyud'] = 'pascal',
         supersample: Literal[1, 2] = 1,

@@ -51,7 +51,7 @@ def check_fits(value: Any, annotation: Any, place: str, built: BuiltCheck) -> No
         ConfigError: the value does not fit.
 
     Example:
-        >>> check_fits([1, '2'], Sequence[int], 'sizes', print)
+        >>> check_fits([1, '2'], list[int], 'sizes', print)
         Traceback (most recent call last):
         ...
         mtpeft.utils.fits.ConfigTypeError: sizes.1: expected an integer, got '2'.

@@ -214,6 +214,13 @@ def test_a_misspelt_name_of_the_runner_is_named():
         check_config(cfg)
 
 
+def test_a_misspelt_default_hook_would_run_beside_mmengines():
+    cfg = Config.fromfile(CONFIG)
+    cfg.default_hooks.param_schedulr = cfg.default_hooks.pop('param_scheduler')
+    with pytest.raises(ConfigError, match="default_hooks.param_schedulr: .*'param_scheduler'"):
+        check_config(cfg)
+
+
 def test_other_scopes_are_left_alone():
     check_config(Config(dict(default_scope='mmseg', model=dict(type='NoSuchModel'))))
 

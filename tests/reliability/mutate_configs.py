@@ -133,6 +133,11 @@ def same_kind(a: Any, b: Any) -> bool:
 #: ``negative``, ``text``, ``integer``, ``number``, ``truth``, ``list`` and ``dict`` are new values.
 #: Names of one's own beside those that are read; whole parts with a documented default.
 HARMLESS: dict[str, str] = {
+    # names of one's own
+    r'model\.backbone\.plugins\.\w+|default_hooks\.(visualization|pdrs|ranks|frequencies)': 'rename',
+    # another model, which is built; MMEngine's documented None
+    r'model\.necks(\.\d+)?': 'length lose',
+    r'visualizer\.vis_backends|default_hooks\.checkpoint\.rule': 'none',
     # a variable of one's own
     r'[^.]+': 'add',
     # an option without a value has its documented default; what has none is refused

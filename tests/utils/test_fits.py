@@ -90,6 +90,19 @@ class Passing(Base):
         super().__init__('first', **kwargs)
 
 
+class Asking(Base):
+    def __init__(self, **kwargs):
+        if 'width' in kwargs:
+            self.wide = True
+        super().__init__('first', **kwargs)
+
+
+class Taking(Base):
+    def __init__(self, **kwargs):
+        self.name = kwargs.pop('name', None)
+        super().__init__('first', **kwargs)
+
+
 class Keeping(Base):
     def __init__(self, height, **kwargs):
         super().__init__('first')
@@ -109,6 +122,7 @@ def test_options_of_parents_count_where_they_are_passed_on():
     assert list(passing.known) == ['height', 'width', 'depth'] and not passing.open
     assert passing.known['height'].required and not passing.known['width'].required
     assert list(keeping.known) == ['height'] and keeping.open
+    assert not options_of(Asking).open and options_of(Taking).open
     assert not options_of(Module).known and not options_of(Module).open
 
 
