@@ -1,12 +1,13 @@
 """Tasks of which a training sees no label."""
 
+from typing import Any
+
 import torch
 from mmengine.dist import all_reduce
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mtpeft.tasks import DenseTask
 from mtpeft.utils.dist import unwrap
 
 _KEY = 'untrained_tasks'
@@ -20,7 +21,7 @@ class LabelsSeen:
 
     def __init__(self) -> None:
         self.untrained: frozenset[str] = frozenset()
-        self._unseen: dict[str, DenseTask] = {}
+        self._unseen: dict[str, Any] = {}
 
     def start(self, runner: Runner) -> None:
         """Count the labels of the training set; a task without any is warned of."""

@@ -130,7 +130,10 @@ def _passed_on(init: Callable) -> int | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):
         return None
-    name = tree.body[0].args.kwarg.arg
+    taken = getattr(getattr(tree.body[0], 'args', None), 'kwarg', None)
+    if taken is None:
+        return None  # (the file has changed since it was imported)
+    name = taken.arg
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     passing = [c for c in calls if any(_is_double_star(k, name) for k in c.keywords)]
     uses = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree))

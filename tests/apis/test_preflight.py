@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mtpeft.apis import build_runner
 from mtpeft.apis.preflight import check_config
+from mtpeft.datasets import ScenesMT
 from mtpeft.utils.fits import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +177,33 @@ def test_a_task_that_one_of_them_lacks_is_named(place):
         tasks = tasks[key]
     del tasks.tasks['depth']
     with pytest.raises(ConfigError, match=r'tasks\.depth: .*no such task'):
+        check_config(cfg)
+
+
+class OwnScenes(ScenesMT):
+    def __init__(self, brightness: int = 1, **kwargs):
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(lenght=3), "no option 'lenght'. Did you mean 'length'"),
+        (dict(length='3'), r'dataset\.length: expected an integer'),
+        (dict(pipeline=[dict(type='MTRandomFlip', prob=2.0)]), r'pipeline\.0\.prob: expected'),
+    ],
+)
+def test_what_a_class_of_ones_own_passes_on_is_checked(options, message):
+    cfg = Config.fromfile(CONFIG)
+    dataset = cfg.train_dataloader.dataset
+    for key in ('cache', 'supersample', 'size'):
+        dataset.pop(key, None)
+    dataset.type = OwnScenes
+    # annotations of others may be loose, so they are theirs to check
+    dataset.brightness = 1.5
+    check_config(cfg)
+    dataset.update(options)
+    with pytest.raises(ConfigError, match=message):
         check_config(cfg)
 
 
