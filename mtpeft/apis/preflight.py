@@ -88,7 +88,8 @@ def _check_names(cfg: Mapping) -> None:
     hooks = cfg.get('default_hooks')
     if isinstance(hooks, Mapping):
         # MMEngine would add its own beside it: two schedulers, two checkpoints
-        _check_slips(hooks, DEFAULT_HOOKS, 'default_hooks.', 'no default hook', 'A hook of your own')
+        own = 'A hook of your own'
+        _check_slips(hooks, DEFAULT_HOOKS, 'default_hooks.', 'no default hook', own)
     if 'model' not in cfg and any(name.endswith('_dataloader') for name in cfg):
         raise ConfigKeyError(f'model: missing. {hint("model", cfg)}')
 

@@ -134,7 +134,7 @@ def test_wrong_values_are_named_with_their_place(options, message):
     [
         (
             {'model.tasks.semseg.num_classes': 13},
-            r'train_dataloader\.dataset\.tasks\.semseg: channels is 21, but 13 in model\.tasks\.sem',
+            r'train_dataloader\.dataset\.tasks\.semseg: channels is 21, but 13 in model\.task',
         ),
         (
             {'val_evaluator.tasks.semseg.num_classes': 13},

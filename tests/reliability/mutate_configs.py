@@ -134,7 +134,8 @@ def same_kind(a: Any, b: Any) -> bool:
 #: Names of one's own beside those that are read; whole parts with a documented default.
 HARMLESS: dict[str, str] = {
     # names of one's own
-    r'model\.backbone\.plugins\.\w+|default_hooks\.(visualization|pdrs|ranks|frequencies)': 'rename',
+    r'model\.backbone\.plugins\.\w+': 'rename',
+    r'default_hooks\.(visualization|pdrs|ranks|frequencies)': 'rename',
     # another model, which is built; MMEngine's documented None
     r'model\.necks(\.\d+)?': 'length lose',
     r'visualizer\.vis_backends|default_hooks\.checkpoint\.rule': 'none',
@@ -158,8 +159,8 @@ HARMLESS: dict[str, str] = {
     r'|head|bins|gain|budget|rho_task|T_max|milestones|loss_weighting|necks|paramwise_cfg'
     r'|data_preprocessor|start_factor|eta_min_ratio|indices|tap)': 'none',
     # numbers whose documentation allows 0
-    r'.*\.(begin|seed|weight_decay|dropout|task_dropout|num_workers|margin|start_epoch|prob|mean\.\d'
-    r'|eta_min_ratio|eta_min|start_factor|opencv_num_threads|loss_weight|drop_path_rate|scale'
+    r'.*\.(begin|seed|weight_decay|dropout|task_dropout|num_workers|margin|start_epoch|prob'
+    r'|mean\.\d|eta_min_ratio|eta_min|start_factor|opencv_num_threads|loss_weight|drop_path_rate|scale'
     r'|betas\.\d|std|alpha|beta|eps|rho|angles\.\d|hue|brightness|contrast\.\d|saturation\.\d'
     r'|distill_weights\.\d|orthogonality|t_initial|ignore_value|log_level|max_drop|val_begin'
     r'|drop_rate|shift|omega|interval|save_begin)': 'zero',

@@ -114,8 +114,8 @@ class AdaLoRAHook(RankAllocatorHook):
     def __init__(
         self,
         target_rank: Positive = 4,
-        t_initial: Share = 0.1,
-        t_final: Share = 0.3,
+        t_initial: NotNegative = 0.1,
+        t_final: NotNegative = 0.3,
         delta_t: Count = 10,
         beta1: Share = 0.85,
         beta2: Share = 0.85,
