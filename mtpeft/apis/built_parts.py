@@ -160,7 +160,7 @@ def _annotation(option: Option, how: Built) -> Any:
         return better[option.name]
     # (an annotation may leave out the None of its default)
     known = option.annotation
-    return Optional[known] if option.default is None else known  # noqa: UP007
+    return Optional[known] if option.default is None else known  # noqa: UP007, UP045
 
 
 def _is_trusted(target: Callable) -> bool:

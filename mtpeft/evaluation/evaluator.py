@@ -103,8 +103,8 @@ class MultiTaskEvaluator(Evaluator):
         without = [name for name in headlines if name not in usable]
         if without:
             _warn(
-                f'mtl/delta_m is not computed: {", ".join(without)} gave no (finite) result, or had '
-                'no label to learn from, and a mean over the other tasks would be another quantity.'
+                f'mtl/delta_m is not computed: {", ".join(without)} gave no (finite) result, or '
+                'had no label to learn from, and a mean over the others would be another quantity.'
             )
         else:
             figures['mtl/delta_m'] = sum(gains.values()) / len(gains)

@@ -97,9 +97,7 @@ MemoryOrFolder = Annotated[str, Words(('memory',))]
 
 Part = built('MODELS', 'tasks', 'in_channels', 'base_sizes', 'strides', 'clock', 'out_channels')
 """A part of a model, which is told the tasks and the levels before it."""
-Network = built(
-    'MODELS', extra=(('pretrained', bool | str | None), ('init_cfg', Mapping | None))
-)
+Network = built('MODELS', extra=(('pretrained', bool | str | None), ('init_cfg', Mapping | None)))
 """A stock network: ``type='timm.<name>'``, or a registered one."""
 Clock = built('MODELS', 'tasks', default='ClockNet')
 """A ClockNet."""

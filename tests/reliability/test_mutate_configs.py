@@ -1,4 +1,4 @@
-"""300 configs with one mistake each (any number: ``python tests/reliability/mutate_configs.py``)."""
+"""300 configs with one mistake each; any number by tests/reliability/mutate_configs.py."""
 
 import importlib.util
 from pathlib import Path
