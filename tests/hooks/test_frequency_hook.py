@@ -238,7 +238,7 @@ def test_crossing_zero_is_warned_of_once_until_it_recovers(base, tmp_path):
 def test_leaving_the_bounds_is_warned_of_by_task(base, tmp_path):
     """At a scale of 1.2 the larger frequency leaves them, at 1.4 the other does as well."""
     cfg = with_frequencies(base, decoder=False, hook=dict(), train_cfg__max_epochs=4)
-    cfg.optim_wrapper.optimizer.lr = 0.0
+    cfg.optim_wrapper.optimizer.lr = 1e-30
 
     class SetTokens(Hook):
         def before_train(self, runner):

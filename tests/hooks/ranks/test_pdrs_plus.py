@@ -189,7 +189,7 @@ def test_a_budget_that_cannot_be_met(base, tmp_path, budget):
 @pytest.mark.parametrize('pdrs', [dict(scope_of_ledger='network'), dict(budget=20_000)])
 def test_without_any_evidence_ranks_stay(base, tmp_path, pdrs):
     """Learning rate 0 leaves B = 0, where every derivative is 0."""
-    cfg = config(base, pdrs, optim_wrapper__optimizer__lr=0.0)
+    cfg = config(base, pdrs, optim_wrapper__optimizer__lr=1e-30)
     runner = train(cfg, tmp_path)
     history = hook_of(runner).history
     assert len(history) == 3 and history[-1]['ranks'] == history[0]['ranks']
