@@ -15,9 +15,8 @@ TASK_STRATEGIES = ('fold', 'loop')
 class TaskStreamBlock(LaneBlock):
     """A block that every task's stream passes with its own parameters.
 
-    Streams lie behind one another on the batch axis, ``(T B, ...)`` in and out, T of them or those
-    of the tasks that are asked for. Layers without task
-    parameters serve all of them alike.
+    Streams lie behind one another on the batch axis, ``(T B, ...)`` in and out: those of all tasks,
+    or of the tasks that are asked for. Layers without task parameters serve all of them alike.
 
     Args:
         strategy: ``'fold'``: the block runs once; ``'loop'``: once for each task.

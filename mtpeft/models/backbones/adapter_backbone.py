@@ -177,6 +177,15 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         """Blocks (and mergings) with task parameters, by name."""
         return self.streams.lanes
 
+    @property
+    def with_cp(self) -> bool:
+        """Is each block computed again in the backward pass?"""
+        return self.streams.with_cp
+
+    @with_cp.setter
+    def with_cp(self, value: bool) -> None:
+        self.streams.with_cp = value
+
     def init_weights(self) -> None:
         """Load the pretrained weights and let adapters start from them.
 

@@ -322,3 +322,15 @@ def test_lanes_follow_their_adapters_only():
     assert MLP['timm Swin'] == ['fc1', 'fc2']
     for task, changed in zip(TASKS, (False, True, False), strict=True):
         assert torch.allclose(before[task][0], after[task][0]) is not changed
+
+
+def test_recomputation_can_be_switched_on_a_model_that_is_built():
+    model, calls = tiny('timm Swin').train(), []
+    model.network.layers[0].blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    for with_cp, passes in ((False, 1), (True, 2)):
+        model.with_cp = with_cp
+        calls.clear()
+        sum(
+            x.sum() for levels in model(torch.zeros(1, 3, 64, 64)).values() for x in levels
+        ).backward()
+        assert model.with_cp is with_cp and len(calls) == passes
