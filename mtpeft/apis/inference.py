@@ -14,6 +14,7 @@ from torch import nn
 
 from mtpeft.adapters.ranks.low_rank import compact
 from mtpeft.apis.merged_file import is_merged, load_merged
+from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.checkpoints.schemes import use_safe_loading
@@ -202,7 +203,7 @@ def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
     if isinstance(config, Config):
         return config
     if config is not None:
-        return Config.fromfile(str(config))
+        return load_config(config)
     if shipped is None:
         raise ValueError(
             "init_model needs a config, unless the checkpoint is 'mtpeft:NAME', weights that "
