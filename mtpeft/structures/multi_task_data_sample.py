@@ -15,9 +15,9 @@ class MultiTaskDataSample(BaseDataElement):
     """Labels and predictions of one picture, one ``PixelData`` a task.
 
     Field ``gt_<task>`` holds a label, ``pred_<task>`` a prediction, ``prob_<task>`` probabilities
-    of classes that were asked for, each a tensor ``(C, H, W)`` under ``.data``. The task ``semseg`` is
-    stored as ``gt_sem_seg`` / ``pred_sem_seg``, the names of mmsegmentation, so its metrics and
-    heads read the same sample. A task without a label has no field.
+    of classes that were asked for, each a tensor ``(C, H, W)`` under ``.data``. The task
+    ``semseg`` is stored as ``gt_sem_seg`` / ``pred_sem_seg``, the names of mmsegmentation, so its
+    metrics and heads read the same sample. A task without a label has no field.
 
     Example:
         >>> import torch

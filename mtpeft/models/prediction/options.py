@@ -1,7 +1,7 @@
 """How a model predicts: as a whole or in windows, with flips and scales."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 from mtpeft.utils.kinds import Count, Positive
@@ -75,6 +75,16 @@ def test_options(test_cfg: Mapping | None = None, tta: Mapping | None = None) ->
         ((1.0, False), (1.0, True))
     """
     return TestOptions(**_windows(test_cfg or {}), views=_views(tta))
+
+
+def changed_options(
+    own: TestOptions, test_cfg: Mapping | None = None, tta: Mapping | None = None
+) -> TestOptions:  # fmt: skip
+    """``own`` with the windows of ``test_cfg`` and the views of ``tta``, where they are given."""
+    given = test_options(test_cfg, tta)
+    if test_cfg is None:
+        given = replace(given, crop=own.crop, stride=own.stride, batch_size=own.batch_size)
+    return given if tta is not None else replace(given, views=own.views)
 
 
 test_options.__test__ = False  # (pytest would collect what is called so)
