@@ -7,8 +7,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mtpeft.checkpoints.files import CheckpointError, name_of
-from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.checkpoints.model_state import (
+    check_base,
+    frozen_state_keys,
+    lacks_base,
+    load_checked,
+)
 from mtpeft.checkpoints.work_dir import check_resumable
+from mtpeft.converters.files import converted
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 
@@ -24,6 +30,8 @@ class CheckpointGuardHook(Hook):
     pretrained weights are loaded (MMEngine does not for a test), their identity is compared with
     the file's, and the checkpoint is completed with them: the EMA copy is made before pretrained
     weights are loaded and would otherwise keep random ones.
+
+    Files of released code (:mod:`mtpeft.converters`) are converted.
 
     Args:
         base_mismatch: What another base than the checkpoint's is: an ``'error'``, or a line of
@@ -48,6 +56,10 @@ class CheckpointGuardHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = unwrap(runner.model)
         what = name_of(checkpoint)
+        ours = None if runner._resume else converted(checkpoint)
+        if ours is not None:
+            checkpoint.clear()
+            checkpoint.update(ours)
         if 'merged' in (checkpoint.get('meta') or {}):
             raise CheckpointError(
                 f'{what} is a merged model, for inference only (init_model, MultiTaskInferencer). '
@@ -58,7 +70,7 @@ class CheckpointGuardHook(Hook):
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', key): value for key, value in state.items()}
         absent = frozen_state_keys(model) - set(state)
-        if absent:
+        if lacks_base(model, state):
             if getattr(model, 'is_init', True) is False:
                 model.init_weights()
             self._check_base(runner, checkpoint)

@@ -12,9 +12,10 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config
-from safetensors.torch import save
 
 from mtpeft.apis import init_model
+from mtpeft.checkpoints.digest import safetensors_bytes
+from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.utils.atomic import write_or_exit
 
 
@@ -46,7 +47,12 @@ def main() -> None:
         for key, value in backbone.merged_state_dict(args.task).items()
         if not key.startswith(backbone.family.unread)
     }  # fmt: skip
-    write_or_exit(save(state, {'config': Path(args.config).name}), target)
+    try:
+        advice = 'Write without --half.' if args.half else ''
+        data = safetensors_bytes(state, {'config': Path(args.config).name}, advice)
+    except CheckpointError as error:
+        raise SystemExit(f'{args.checkpoint}: {error}') from error
+    write_or_exit(data, target)
     print(f'{len(state)} tensors, {target.stat().st_size:,} bytes written to {target}')
 
 
