@@ -107,7 +107,7 @@ def load_checked(
         CheckpointError: a key is missing or unexpected, or a shape differs (such as a rank above
             that of the model's adapters).
     """
-    _check_numbers(model, state, what)
+    check_numbers(model, state, what)
     try:
         found = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
@@ -128,8 +128,12 @@ def load_checked(
     raise CheckpointError(_other_architecture(what, lines, 'are missing or unknown'))
 
 
-def _check_numbers(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Refuse complex numbers, truth values or integers where the model has another kind."""
+def check_numbers(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Refuse complex numbers, truth values or integers where the model has another kind.
+
+    Raises:
+        CheckpointError: there are some.
+    """
     own = model.state_dict()
     wrong = [
         f'{key}: expected {own[key].dtype}, got {value.dtype}'
