@@ -17,8 +17,9 @@ from mtpeft.apis.merged_file import is_merged, load_merged
 from mtpeft.apis.pictures import picture_file, pixels
 from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.files import safe_load
-from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.checkpoints.model_state import check_base, lacks_base, load_checked
 from mtpeft.checkpoints.schemes import use_safe_loading
+from mtpeft.converters.files import converted
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
 from mtpeft.registry import MODELS, TRANSFORMS
@@ -42,7 +43,8 @@ def init_model(
     Args:
         config: A config or its path. ``None``: the one that a file which mtpeft ships was trained
             with. (A config is code, so that of any other file must be given.)
-        checkpoint: Trained weights, a merged model (tools/model_converters/merge_adapters.py), or
+        checkpoint: Trained weights, a file of released code (:mod:`mtpeft.converters`), a merged
+            model (tools/model_converters/merge_adapters.py), or
             ``'mtpeft:NAME'``, weights that mtpeft ships. ``None``: the pretrained base and fresh
             adapters.
         device: Where the model goes.
@@ -69,8 +71,9 @@ def init_model(
         model.cfg = cfg
         return model.to(device).eval()
     model = MODELS.build(cfg.model)
+    saved = saved and (converted(saved) or saved)
     state = None if saved is None else saved.get('state_dict', saved)
-    partial = state is None or bool(frozen_state_keys(model) - set(state))
+    partial = state is None or lacks_base(model, state)
     if partial and hasattr(model, 'init_weights'):
         model.init_weights()
     if state is not None:

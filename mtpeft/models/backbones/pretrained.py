@@ -16,6 +16,7 @@ from mtpeft.models.backbones.families import Family
 from mtpeft.models.backbones.families.base import channels_in, first_conv
 from mtpeft.models.backbones.networks import TIMM, is_timm
 from mtpeft.models.backbones.swin_keys import looks_like_timm_swin, timm_to_mmseg_swin
+from mtpeft.utils.plain_pickle import plain_content
 from mtpeft.utils.suggest import hint
 
 _SWITCH_OFF = (
@@ -150,13 +151,17 @@ def _read(source: str) -> dict[str, Tensor]:
     """Tensors of a file or URL; code in it is never run."""
     try:
         if source.startswith(('http://', 'https://')):
-            data = torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
+            with plain_content():
+                data = torch.hub.load_state_dict_from_url(
+                    source, map_location='cpu', weights_only=True
+                )
         elif not Path(source).is_file():
             raise FileNotFoundError('there is no such file')
         elif source.endswith('.safetensors'):
             data = load_file(source)
         else:
-            data = torch.load(source, map_location='cpu', weights_only=True)
+            with plain_content():
+                data = torch.load(source, map_location='cpu', weights_only=True)
     except Exception as error:
         raise PretrainedWeightsError(
             f"The pretrained weights '{source}' could not be read "
