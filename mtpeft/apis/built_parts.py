@@ -15,6 +15,7 @@ from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
 import mtpeft.registry as own
+from mtpeft.apis.adjust import without_idle_options
 from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED
 from mtpeft.models.backbones.networks import is_timm, timm_entry
 from mtpeft.registry import names_of
@@ -29,6 +30,7 @@ from mtpeft.utils.fits import (
 from mtpeft.utils.kinds import Built
 from mtpeft.utils.options import Option, Options, options_of
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.type_names import type_name
 
 #: packages whose annotations are checked; of others, only the names of options
 _TRUSTED = ('mtpeft', 'mmengine', 'torch', 'timm')
@@ -210,7 +212,8 @@ def _build_task(cfg: dict, how: Built, place: str) -> None:
 def _build_loader(cfg: dict, how: Built, place: str) -> None:
     """torch's DataLoader without what the Runner builds for it; no worker starts."""
     parts = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn')
-    DataLoader([0], **{name: value for name, value in cfg.items() if name not in parts})
+    options = without_idle_options(cfg)
+    DataLoader([0], **{name: value for name, value in options.items() if name not in parts})
 
 
 _TRIALS = {
@@ -230,11 +233,11 @@ def _check_optim_wrapper(value: Mapping, place: str) -> None:
     constructor = value.get('constructor', 'DefaultOptimWrapperConstructor')
     if isinstance(constructor, str):
         _registered(constructor, 'OPTIM_WRAPPER_CONSTRUCTORS', f'{place}.constructor')
-    else:
+    elif not callable(constructor):
         check_fits(constructor, str, f'{place}.constructor', check_built)
     check_fits(value.get('paramwise_cfg'), Mapping | None, f'{place}.paramwise_cfg', check_built)
     if 'optimizer' in value:
         how = Built('OPTIMIZERS', ('params',), trial=True)
         check_built(value['optimizer'], how, f'{place}.optimizer')
-    elif not isinstance(constructor, str) or constructor.split('.')[-1] in _ONE_OPTIMIZER:
+    elif type_name(constructor) in _ONE_OPTIMIZER:
         raise ConfigTypeError(f"{place}: 'optimizer' is missing, got {shown(list(value))}.")

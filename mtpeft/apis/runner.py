@@ -5,17 +5,17 @@ import os.path as osp
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mtpeft.apis.adjust import drop_hooks, fit_loaders, use_amp
 from mtpeft.apis.preflight import check_config
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
 from mtpeft.hooks.integrity_hook import ensure_integrity
-from mtpeft.optim.autocast_wrapper import bf16_supported
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
+from mtpeft.utils.type_names import type_name
 
 _HOOK = 'AdapterCheckpointHook'
 
@@ -70,8 +70,10 @@ def build_runner(
     cfg.setdefault('default_scope', 'mtpeft')
     _set_files(cfg, work_dir, checkpoint, resume)
     _set_randomness(cfg, seed, deterministic)
+    fit_loaders(cfg)
+    drop_hooks(cfg)
     if amp:
-        _use_amp(cfg)
+        use_amp(cfg)
     _guard_checkpoints(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
@@ -104,17 +106,6 @@ def _set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
         cfg.randomness['seed'] = seed if seed is not None else cfg.randomness.get('seed')
 
 
-def _use_amp(cfg: Config) -> None:
-    known = ('OptimWrapper', 'mmengine.OptimWrapper')
-    current = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if current not in known:
-        print_log(f"--amp leaves optim_wrapper.type='{current}' as it is.", logger='current')
-    elif bf16_supported():
-        cfg.optim_wrapper.type = 'mtpeft.AutocastOptimWrapper'
-    else:
-        cfg.optim_wrapper.update(type='mmengine.AmpOptimWrapper', loss_scale='dynamic')
-
-
 def _set_resume(cfg: Config, resume: str | bool) -> None:
     resume = resume or (cfg.get('resume', False) and not cfg.get('load_from'))
     if not resume:
@@ -138,8 +129,8 @@ def _checkpoint_folder(cfg: Config) -> str:
 def _guard_checkpoints(cfg: Config) -> None:
     """Check what is loaded before any other hook uses it, where our checkpoints are written."""
     hooks = list(cfg.get('custom_hooks') or [])
-    writes = str((cfg.get('default_hooks') or {}).get('checkpoint', {}).get('type', ''))
-    if not writes.endswith(_HOOK) or any('CheckpointGuardHook' in str(h['type']) for h in hooks):
+    writes = type_name((cfg.get('default_hooks') or {}).get('checkpoint'))
+    if writes != _HOOK or any(type_name(hook) == 'CheckpointGuardHook' for hook in hooks):
         return
     cfg.custom_hooks = [dict(type='mtpeft.CheckpointGuardHook'), *hooks]
 

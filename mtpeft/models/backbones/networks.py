@@ -33,8 +33,7 @@ def build_network(cfg: Mapping) -> nn.Module:
     """
     options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
     if not is_timm(cfg):
-        scope = cfg['type'].split('.')[0] if '.' in str(cfg['type']) else 'mtpeft'
-        with DefaultScope.overwrite_default_scope(scope):
+        with DefaultScope.overwrite_default_scope(_scope(cfg['type'])):
             return MODELS.build({'type': cfg['type'], **options})
     name = cfg['type'][len(TIMM) :]
     architecture = name.split('.')[0]
@@ -43,6 +42,14 @@ def build_network(cfg: Mapping) -> nn.Module:
         return timm.create_model(name, pretrained=False, **_fixed(architecture), **options)
     except TypeError as error:
         raise TypeError(f"timm model '{name}' was given a wrong option: {error}.") from error
+
+
+def _scope(kind: str | type) -> str:
+    """The package whose names the parts of a network mean, of a registered name or a class."""
+    if isinstance(kind, str):
+        return kind.split('.')[0] if '.' in kind else 'mtpeft'
+    package = str(getattr(kind, '__module__', '')).split('.')[0]
+    return package if package in MODELS.parent.children else 'mtpeft'
 
 
 def timm_entry(kind: str) -> Callable:
