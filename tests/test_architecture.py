@@ -35,7 +35,8 @@ MAY_IMPORT = {
         'models', 'evaluation', 'adapters', 'structures', 'tasks', 'registry', 'utils',
     ),
     'hooks': (
-        'visualization', 'checkpoints', 'models', 'evaluation', 'adapters', 'registry', 'utils',
+        'visualization', 'optim', 'checkpoints', 'models', 'evaluation', 'adapters', 'registry',
+        'utils',
     ),
     'benchmark': (
         'optim', 'models', 'adapters', 'ops', 'structures', 'tasks', 'registry', 'utils',

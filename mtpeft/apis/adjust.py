@@ -5,9 +5,11 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.optim import DefaultOptimWrapperConstructor
 
 from mtpeft.apis.engine_options import DEFAULT_HOOKS
 from mtpeft.optim.autocast_wrapper import bf16_supported
+from mtpeft.optim.taskwise_constructor import TaskwiseConstructor
 from mtpeft.utils.fits import ConfigError
 from mtpeft.utils.type_names import type_name
 
@@ -46,6 +48,29 @@ def drop_hooks(cfg: Config) -> None:
     for name, hook in list(hooks.items()) if isinstance(hooks, Mapping) else ():
         if hook is None and name not in DEFAULT_HOOKS:
             del hooks[name]
+
+
+def use_task_keys(cfg: Config) -> None:
+    """Let ``custom_keys`` name tasks where MMEngine's constructor would build the optimizer."""
+    wrapper = cfg.get('optim_wrapper')
+    if not isinstance(wrapper, Mapping) or not (wrapper.get('paramwise_cfg') or {}).get('custom_keys'):
+        return
+    if type_name(wrapper.get('constructor')) in ('', DefaultOptimWrapperConstructor.__name__):
+        wrapper['constructor'] = f'mtpeft.{TaskwiseConstructor.__name__}'
+
+
+def scale_rate(cfg: Config) -> None:
+    """Let MMEngine scale the learning rate to the batch of all processes.
+
+    Raises:
+        ConfigError: the config does not say which batch its rate is for.
+    """
+    if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+        raise ConfigError(
+            '--auto-scale-lr: the config does not say which batch its learning rate is for. Set '
+            'auto_scale_lr.base_batch_size.'
+        )
+    cfg.auto_scale_lr.enable = True
 
 
 def use_amp(cfg: Config) -> None:

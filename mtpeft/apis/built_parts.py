@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import mtpeft.registry as own
 from mtpeft.apis.adjust import without_idle_options
-from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED
+from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED, Paramwise
 from mtpeft.models.backbones.networks import is_timm, timm_entry
 from mtpeft.registry import names_of
 from mtpeft.utils.fits import (
@@ -27,7 +27,7 @@ from mtpeft.utils.fits import (
     check_fits,
     shown,
 )
-from mtpeft.utils.kinds import Built
+from mtpeft.utils.kinds import Built, NotNegative
 from mtpeft.utils.options import Option, Options, options_of
 from mtpeft.utils.suggest import hint
 from mtpeft.utils.type_names import type_name
@@ -224,7 +224,8 @@ _TRIALS = {
 }
 
 #: constructors of one optimizer; others may make several, each with a name of its own
-_ONE_OPTIMIZER = ('DefaultOptimWrapperConstructor', 'FlatNoDecayConstructor')
+_ONE_OPTIMIZER = ('DefaultOptimWrapperConstructor', 'FlatNoDecayConstructor',
+                  'TaskwiseConstructor')  # fmt: skip
 _OF_CONSTRUCTOR = ('constructor', 'paramwise_cfg', 'optimizer')
 
 
@@ -235,9 +236,26 @@ def _check_optim_wrapper(value: Mapping, place: str) -> None:
         _registered(constructor, 'OPTIM_WRAPPER_CONSTRUCTORS', f'{place}.constructor')
     elif not callable(constructor):
         check_fits(constructor, str, f'{place}.constructor', check_built)
-    check_fits(value.get('paramwise_cfg'), Mapping | None, f'{place}.paramwise_cfg', check_built)
+    known = type_name(constructor) in _ONE_OPTIMIZER
+    kind = (Paramwise if known else Mapping) | None
+    check_fits(value.get('paramwise_cfg'), kind, f'{place}.paramwise_cfg', check_built)
     if 'optimizer' in value:
         how = Built('OPTIMIZERS', ('params',), trial=True)
         check_built(value['optimizer'], how, f'{place}.optimizer')
+        if known:
+            _check_keys(value, how, place)
     elif type_name(constructor) in _ONE_OPTIMIZER:
         raise ConfigTypeError(f"{place}: 'optimizer' is missing, got {shown(list(value))}.")
+
+
+def _check_keys(value: Mapping, how: Built, place: str) -> None:
+    """What a custom key sets is a multiple, or an option of the optimizer."""
+    target, _ = _resolved(value['optimizer'], how, f'{place}.optimizer')
+    valid = ['lr_mult', 'decay_mult', *(n for n in options_of(target).known if n != 'params')]
+    for key, options in ((value.get('paramwise_cfg') or {}).get('custom_keys') or {}).items():
+        for name, number in options.items():
+            at = f"{place}.paramwise_cfg.custom_keys['{key}']"
+            if name not in valid:
+                raise ConfigTypeError(f"{at}: there is no option '{name}'. {hint(name, valid)}")
+            if name in valid[:2]:
+                check_fits(number, NotNegative, f'{at}.{name}', check_built)

@@ -8,11 +8,13 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mtpeft.apis.adjust import drop_hooks, fit_loaders, use_amp
+from mtpeft.apis.adjust import drop_hooks, fit_loaders, scale_rate, use_amp, use_task_keys
 from mtpeft.apis.preflight import check_config
+from mtpeft.apis.train_length import refuse_empty_training
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
 from mtpeft.hooks.integrity_hook import ensure_integrity
+from mtpeft.hooks.recipe_hook import ensure_recipe
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
 from mtpeft.utils.type_names import type_name
@@ -31,6 +33,7 @@ def build_runner(
     seed: int | None = None,
     deterministic: bool = False,
     compile: bool | str = False,
+    auto_scale_lr: bool = False,
 ) -> Runner:
     """Build the Runner of a config.
 
@@ -51,6 +54,8 @@ def build_runner(
         seed: Seed of the run, over that of the config.
         deterministic: Refuse algorithms whose result varies from run to run.
         compile: torch.compile backbone, necks and decoder; a name is that of the backend.
+        auto_scale_lr: Scale the learning rate from the batch that the config is for
+            (``auto_scale_lr.base_batch_size``) to that of all processes.
 
     Raises:
         ValueError: one of several processes of torchrun with ``launcher='none'``.
@@ -72,11 +77,16 @@ def build_runner(
     _set_randomness(cfg, seed, deterministic)
     fit_loaders(cfg)
     drop_hooks(cfg)
+    use_task_keys(cfg)
     if amp:
         use_amp(cfg)
+    if auto_scale_lr:
+        scale_rate(cfg)
     _guard_checkpoints(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    refuse_empty_training(runner)
+    ensure_recipe(runner)
     ensure_integrity(runner)
     if compile:
         compile_parts(runner.model, 'inductor' if compile is True else compile)
