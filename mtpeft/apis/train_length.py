@@ -44,7 +44,9 @@ def check_length(loader: DataLoader, by_epoch: bool) -> None:
         ...
         mtpeft.utils.fits.ConfigError: train_dataloader: not one batch. The data set has 3 ...
     """
-    if isinstance(loader.sampler, InfiniteSampler):
+    # (the one of a run counts the passes of another)
+    sampler = getattr(loader.sampler, 'sampler', loader.sampler)
+    if isinstance(sampler, InfiniteSampler):
         if by_epoch:
             raise ConfigError(
                 'train_dataloader.sampler: an InfiniteSampler never ends, so neither would the '
@@ -52,7 +54,7 @@ def check_length(loader: DataLoader, by_epoch: bool) -> None:
             )
         return  # a set smaller than a batch is drawn from again
     try:
-        batches, own = len(loader), len(loader.sampler)
+        batches, own = len(loader), len(sampler)
     except TypeError:
         return  # a stream
     if batches > 0:
