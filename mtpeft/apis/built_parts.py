@@ -18,6 +18,7 @@ import mtpeft.registry as own
 from mtpeft.apis.adjust import without_idle_options
 from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED, Paramwise
 from mtpeft.models.backbones.networks import is_timm, timm_entry
+from mtpeft.models.backbones.stage_options import check_stages
 from mtpeft.registry import names_of
 from mtpeft.utils.fits import (
     ConfigError,
@@ -57,8 +58,17 @@ def check_built(value: Any, how: Built, place: str) -> None:
             check_fits(item, annotation, f'{place}.{name}', check_built)
         else:
             check_finite(item, f'{place}.{name}')
+    if how.registry == 'MODELS' and is_timm(value):
+        _check_stages(target, spec, place)
     if how.trial and trusted:
         _try(value, how, place)
+
+
+def _check_stages(network: Callable, options: Mapping, place: str) -> None:
+    try:
+        check_stages(network, options)
+    except ValueError as error:
+        raise ConfigError(f'{place}.{error}') from None
 
 
 def _resolved(value: Mapping, how: Built, place: str) -> tuple[Callable | None, dict[str, Any]]:

@@ -10,6 +10,7 @@ from timm.models import is_model, list_models, model_entrypoint
 from torch import nn
 
 from mtpeft.models.backbones.families import FAMILIES
+from mtpeft.models.backbones.stage_options import check_stages
 from mtpeft.registry import MODELS
 from mtpeft.utils.suggest import hint
 
@@ -31,12 +32,13 @@ def build_network(cfg: Mapping) -> nn.Module:
     Raises:
         KeyError: an unknown timm model (the nearest names are given) or type.
         TypeError: an option that the model does not take.
+        ValueError: an option of timm has more or fewer values than there are stages.
     """
     options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
     if not is_timm(cfg):
         with DefaultScope.overwrite_default_scope(_scope(cfg['type'])):
             return MODELS.build({'type': cfg['type'], **options})
-    timm_entry(cfg['type'])
+    check_stages(timm_entry(cfg['type']), options)
     try:
         network = _create(cfg['type'][len(TIMM) :], options)
     except TypeError as error:
