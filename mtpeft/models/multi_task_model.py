@@ -260,7 +260,8 @@ class MultiTaskModel(Merging, BaseModel):
         parts = [self.backbone, *self.necks, self.decoder]
         wanted = None if tasks is None else requested_tasks(tasks, self.tasks)
         x, options = pad(inputs, self._padded(inputs.shape[-2:])), self._joining
-        x = x.to(memory_format=self._memory_format)
+        # pictures are normalised in float32; the model may be in half or in double precision
+        x = x.to(_type_of(self.backbone), memory_format=self._memory_format)
         for part, asked in zip(parts, asked_of(parts, wanted), strict=True):
             x, options = call(part, x, asked, **options), {}
         return x if wanted is None else {name: x[name] for name in wanted}
@@ -280,6 +281,10 @@ class MultiTaskModel(Merging, BaseModel):
         """Float logits at the input's size, without the backbone's padding."""
         height, width = inputs.shape[-2:]
         return resize(wide(logits), self._padded((height, width)))[..., :height, :width]
+
+
+def _type_of(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _unused_parameters(backbone: nn.Module) -> list[str]:
