@@ -13,6 +13,7 @@ from mtpeft.models.build import build_module
 from mtpeft.models.checks import check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
+from mtpeft.models.losses.build import build_loss
 from mtpeft.models.losses.reduce import mean_over_processes
 from mtpeft.models.merging.model import merge_decoder
 from mtpeft.models.merging.report import MergeReport
@@ -121,7 +122,7 @@ class MultiTaskModel(Merging, BaseModel):
         # a decoder may be switched by the frequencies of the backbone's lanes
         clock = getattr(self.backbone, 'clock', None)
         self.decoder = build_module(decoder, tasks=known, clock=clock, **shapes)
-        self.losses = ModuleDict({name: build_module(task.loss) for name, task in built.items()})
+        self.losses = ModuleDict({name: build_loss(task) for name, task in built.items()})
         self.loss_weighting = build_module(
             loss_weighting or dict(type='FixedWeighting'), tasks=known
         )
