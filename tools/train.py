@@ -3,13 +3,13 @@
 import argparse
 import os
 
-from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.apis.runner import work_dir_of
 from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.checkpoints.work_dir import last_checkpoint
@@ -28,6 +28,14 @@ def parse_args() -> argparse.Namespace:
         '--resume', nargs='?', const='auto', default=False, metavar='CKPT',
         help='go on from CKPT, or from the last checkpoint in the work dir (auto, the default)',
     )  # fmt: skip
+    parser.add_argument(
+        '--load-from', metavar='CKPT', help='start from these weights (load_from of the config)'
+    )
+    parser.add_argument(
+        '--partial', action='store_true',
+        help='CKPT is of another model: keep what fits, and list in the log what starts anew '
+             '(other tasks or classes need no such word)',
+    )  # fmt: skip
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument('--seed', type=int, help="seed, over the config's randomness.seed")
     parser.add_argument(
@@ -37,10 +45,7 @@ def parse_args() -> argparse.Namespace:
         '--compile', nargs='?', const=True, default=False, metavar='BACKEND',
         help='torch.compile backbone, necks and decoder (default backend: inductor)',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='change the config, e.g. train_cfg.max_epochs=5 model.backbone.freeze=False',
-    )  # fmt: skip
+    add_config_arguments(parser, example='train_cfg.max_epochs=5 model.backbone.freeze=False')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
@@ -79,8 +84,7 @@ def main() -> None:
 
 
 def build(args: argparse.Namespace) -> Runner:
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     work_dir = args.work_dir or work_dir_of(cfg)
     if process_number() == 0:
         # before a second run writes its config over that of the first
@@ -89,8 +93,9 @@ def build(args: argparse.Namespace) -> Runner:
         except WorkDirBusyError as error:
             raise SystemExit(str(error)) from error
     runner = build_runner(
-        cfg, work_dir=work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
-        seed=args.seed, deterministic=args.deterministic, compile=args.compile,
+        cfg, work_dir=work_dir, checkpoint=args.load_from, partial=args.partial,
+        resume=args.resume, amp=args.amp, launcher=args.launcher, seed=args.seed,
+        deterministic=args.deterministic, compile=args.compile,
     )  # fmt: skip
     runner.register_hook(SpareCheckpointHook())
     return runner

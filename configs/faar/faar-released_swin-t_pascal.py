@@ -1,8 +1,7 @@
-# FAAR with the learning rate of the released code, 5e-4 x batch / 512, which is 3.125e-5 at a batch
-# of 32, where the paper prints 5e-4, and with its filters: 16 radial bins, where the paper says "2D
-# spectral filters". The other differences of that code are faults and left out: scores clamped at
-# 100 times a median that is mostly 0, and bands cut from an unshifted spectrum, so that the low
-# band misses the mean (docs/methods/faar.md).
-_base_ = './faar_swin-t_pascal.py'
-model = dict(necks=[_base_.model.necks[0], dict(type='TSPD', cw_sp=dict(filter='radial'))])
-optim_wrapper = dict(optimizer=dict(lr=3.125e-5))
+# FAAR as its released code trains it. Filters come after upsampling: every level has stride 8 then.
+_base_ = ['../_base_/runs/swin-t_pascal.py', '../_base_/methods/faar-released.py']
+model = dict(
+    backbone=dict(plugins=_base_.pop('plugins')),
+    necks=[*_base_.model.necks, dict(type='RescaleNeck', scales=(1, 2, 4, 4)), _base_.pop('ts_pd')],
+)
+default_hooks = _base_.pop('rank_hooks')

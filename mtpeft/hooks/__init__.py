@@ -4,6 +4,7 @@ from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
 from mtpeft.hooks.frequency_hook import FrequencyHook
 from mtpeft.hooks.integrity_hook import IntegrityHook
+from mtpeft.hooks.magnitude_penalty_hook import MagnitudePenaltyHook
 from mtpeft.hooks.ranks.adalora import AdaLoRAHook
 from mtpeft.hooks.ranks.autolora import AutoLoRAHook
 from mtpeft.hooks.ranks.dylora import DyLoRAHook
@@ -21,7 +22,8 @@ from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
     'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DyLoRAHook',
-    'FrequencyHook', 'IntegrityHook', 'PDRSHook', 'PDRSPlusHook', 'PredictionGridHook',
-    'RankAllocatorHook', 'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook',
-    'SavePredictionsHook', 'SpareCheckpointHook', 'SummaryHook', 'SyncNormStatsHook',
+    'FrequencyHook', 'IntegrityHook', 'MagnitudePenaltyHook', 'PDRSHook', 'PDRSPlusHook',
+    'PredictionGridHook', 'RankAllocatorHook', 'ReproducibleEpochHook', 'ResultHook',
+    'ResumedValidationHook', 'SavePredictionsHook', 'SpareCheckpointHook', 'SummaryHook',
+    'SyncNormStatsHook',
 ]  # fmt: skip

@@ -40,7 +40,12 @@ VARIANTS = {
         dict(n=2, width=4),
         dict(n=2, width=2, rank=2, activation='silu', bias=False),
     ],
-    'DoRA': [dict(rank=3, task_rank=2), dict(rank=3, detach_norm=False)],
+    'DoRA': [
+        dict(rank=3, task_rank=2),
+        dict(rank=3, detach_norm=False),
+        dict(rank=3, direction='rows', magnitude_rate=0.1),
+        dict(rank=3, direction='rows', magnitude_rate=0.1, detach_norm=False, residual=True),
+    ],
     'HyperFormer': [
         dict(width=3, embedding=4, hidden=24),
         dict(width=3, embedding=4, hidden=24, bias=False, generators='layer'),

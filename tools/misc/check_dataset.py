@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.registry import DATASETS
@@ -28,7 +29,7 @@ class TaskStatistics:
     def __init__(self, task: DenseTask) -> None:
         self.task = task
         self.pictures = self.valid = self.pixels = 0
-        self.histogram = np.zeros(256, np.int64)
+        self.histogram = np.zeros(65536, np.int64)
         self.low, self.high = np.inf, -np.inf
         self.facing_away = 0
 
@@ -39,7 +40,7 @@ class TaskStatistics:
         self.valid += int(valid.sum())
         self.pixels += valid.size
         if self.task.kind in ('classes', 'binary'):
-            self.histogram += np.bincount(label[valid], minlength=256)
+            self.histogram += np.bincount(label[valid], minlength=65536)
         elif valid.any():
             self.low = min(self.low, float(label[valid].min()))
             self.high = max(self.high, float(label[valid].max()))
@@ -50,16 +51,25 @@ class TaskStatistics:
         """A few lines of text."""
         text = f'{self.task.name}: {self.pictures} of {pictures} pictures have a label'
         if not self.pictures:
-            return text
+            return f'{text}\n    WARNING: nothing is learnt of this task'
         text += f', {self.valid / self.pixels:.1%} of their pixels are valid'
         if not self.valid:
-            return text
+            return (
+                f'{text}\n    WARNING: every pixel is {self.task.ignore_value:g}, an ignored one, '
+                'so nothing is learnt of this task'
+            )
         if self.task.kind in ('classes', 'binary'):
             shares = self.histogram / self.valid
             number = 2 if self.task.kind == 'binary' else self.task.channels
             names = self.task.classes or [str(i) for i in range(number)]
             bars = [f'{name} {share:.2%}' for name, share in zip(names, shares, strict=False)]
             text += ''.join(f'\n    {"  ".join(bars[i : i + 8])}' for i in range(0, number, 8))
+            absent = [str(names[i]) for i in range(number) if not self.histogram[i]]
+            if absent:
+                text += (
+                    f'\n    WARNING: {len(absent)} of {number} classes never occur: '
+                    f'{", ".join(absent[:12])}{", ..." * (len(absent) > 12)}'
+                )
         else:
             unit = '' if self.task.kind == 'vectors' else f' {self.task.unit}'
             text += f'\n    values from {self.low:.3f} to {self.high:.3f}{unit}'
@@ -79,8 +89,7 @@ def main(args: list[str] | None = None) -> int:
     """
     options = parse_args(args)
     try:
-        config = Config.fromfile(options.config)
-        config.merge_from_dict(options.cfg_options or {})
+        config = read_config(options)
         init_default_scope(config.get('default_scope', 'mtpeft'))
         dataset = build_dataset(config, options.split)
     except (DataFileError, OSError, KeyError, TypeError, ValueError) as error:
@@ -95,7 +104,7 @@ def parse_args(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--limit', type=int, help='look at the first N pictures only')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='a.b=value ...')
+    add_config_arguments(parser)
     return parser.parse_args(args)
 
 

@@ -11,10 +11,10 @@ precision.
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
-from safetensors.torch import save
-
 from mtpeft.apis import init_model
+from mtpeft.apis.read_config import load_config
+from mtpeft.checkpoints.digest import safetensors_bytes
+from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.utils.atomic import write_or_exit
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         raise SystemExit(f'Expected OUT to end in .safetensors, got {target}.')
     if target.exists() and not args.force:
         raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
-    model = init_model(Config.fromfile(args.config), args.checkpoint)
+    model = init_model(load_config(args.config), args.checkpoint)
     backbone = model.backbone
     state = {
         key: value.detach().half().contiguous() if args.half and value.is_floating_point()
@@ -46,7 +46,12 @@ def main() -> None:
         for key, value in backbone.merged_state_dict(args.task).items()
         if not key.startswith(backbone.family.unread)
     }  # fmt: skip
-    write_or_exit(save(state, {'config': Path(args.config).name}), target)
+    try:
+        advice = 'Write without --half.' if args.half else ''
+        data = safetensors_bytes(state, {'config': Path(args.config).name}, advice)
+    except CheckpointError as error:
+        raise SystemExit(f'{args.checkpoint}: {error}') from error
+    write_or_exit(data, target)
     print(f'{len(state)} tensors, {target.stat().st_size:,} bytes written to {target}')
 
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 from mmengine.dist import broadcast
-from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from mtpeft.adapters.ranks.importance import (
 from mtpeft.adapters.ranks.low_rank import RankGroup
 from mtpeft.adapters.ranks.patterns import idle_streams
 from mtpeft.adapters.ranks.scores import order_by_score
+from mtpeft.hooks.added_loss import add_to_loss
 from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
 from mtpeft.hooks.ranks.rank_state import Tracked
 from mtpeft.registry import HOOKS
@@ -187,7 +187,7 @@ class AdaLoRAHook(RankAllocatorHook):
     def start(self, runner: Runner) -> None:
         self.now = runner.iter
         if self.orthogonality and any(self._penalised()):
-            self._add_penalty(runner.optim_wrapper)
+            add_to_loss(runner.optim_wrapper, self._penalty_term)
 
     def state(self) -> dict:
         averages = {} if self.finished else {
@@ -226,15 +226,10 @@ class AdaLoRAHook(RankAllocatorHook):
         ])  # fmt: skip
         return distances.mean() if self.penalty == 'norm' else distances.square().sum()
 
-    def _add_penalty(self, wrapper: OptimWrapper) -> None:
-        plain = wrapper.update_params
-
-        def update_params(loss: Tensor, *args: Any, **kwargs: Any) -> None:
-            penalty = self.orthogonality_penalty()
-            self._penalty = penalty.detach()
-            plain(loss + self.orthogonality * penalty, *args, **kwargs)
-
-        wrapper.update_params = update_params
+    def _penalty_term(self) -> Tensor:
+        penalty = self.orthogonality_penalty()
+        self._penalty = penalty.detach()
+        return self.orthogonality * penalty
 
     # -- importance ------------------------------------------------------------------------------
 

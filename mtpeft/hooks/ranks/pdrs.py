@@ -15,8 +15,11 @@ from mtpeft.hooks.ranks.pdrs_state import Scored
 from mtpeft.hooks.ranks.random_truncation import RandomTruncation
 from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
 from mtpeft.registry import HOOKS
-from mtpeft.utils.kinds import Count, Index, Share
+from mtpeft.utils.kinds import Count, Index, Positive, Share
 from mtpeft.utils.suggest import hint
+
+# what scores are cut to where their median is 0
+_LEAST = 1e-12
 
 
 @HOOKS.register_module()
@@ -64,6 +67,11 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         debias: Divide each average score by how often the component was in use.
         scope: What shares a draw of b: nothing but the stream of one ``'adapter'``, or all of one
             ``'step'`` (each at the same share of its rank).
+        clamp: Cut each step's scores at so many times their median over all components that the
+            stream was made with. The released code does, at 100. Pruned components and those
+            behind b count as 0 there, so where they are the greater half all scores are cut to the
+            same tiny number, and an average says how often a component was in use. ``None``: no
+            cut.
 
     Raises:
         ValueError: an option is out of its range; ``shrinks`` comes with an option that it
@@ -93,6 +101,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         until: Share = 1 / 3,
         debias: bool = False,
         scope: Literal['adapter', 'step'] = 'adapter',
+        clamp: Positive | None = None,
     ) -> None:
         super().__init__()
         self.rho = rho
@@ -108,6 +117,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         self.shrinks = shrinks
         self.until = until
         self.debias = debias
+        self.clamp = clamp
         self.scope = scope
         check_options(vars(self))
         self.check_scope()
@@ -196,7 +206,11 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
 
     def measure(self, group: RankGroup) -> Tensor | None:
         """What a step says of each component, ``(S, rank)``; ``None`` without gradients."""
-        return directional_scores(group)
+        scores = directional_scores(group)
+        if scores is None or self.clamp is None:
+            return scores
+        highest = self.clamp * scores.median(1, keepdim=True).values + _LEAST
+        return scores.minimum(highest)
 
     def update(self, scored: Scored, values: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
         """Score and activity after a step that gave ``values`` of the ``used`` components."""

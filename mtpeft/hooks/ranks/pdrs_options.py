@@ -35,6 +35,9 @@ def _check_shares(options: Mapping[str, Any]) -> None:
     for name, rho in shares.items():
         if not isinstance(rho, int | float) or not 0 < rho <= 1:
             raise ValueError(f'Expected {name} in (0, 1], a share of the scores, got {rho!r}.')
+    clamp = options['clamp']
+    if clamp is not None and not clamp > 0:
+        raise ValueError(f'Expected clamp to be positive, or None for no cut, got {clamp!r}.')
     if not 0 <= beta < 1:
         raise ValueError(f'Expected beta in [0, 1), got {beta!r}.')
     if not isinstance(until, int | float) or not 0 < until <= 1:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from mmengine.model import ModuleDict, ModuleList
 
+from mtpeft.models.necks.spectra import ROWS
 from mtpeft.models.necks.spectral_filter import (
     FullFilter,
     RadialFilter,
@@ -52,11 +53,15 @@ class ChannelwiseSpectralFilter(SpectralNeck):
             has ``img_size``.
         alpha: Start of alpha.
         std: Standard deviation of delta at the start.
+        affine_std: That of s and t about 1 and 0; .02 in the released code.
+        rows: For ``filter='radial'``: ``'fft'``, or ``'shifted'``, as the released code reads the
+            rows of a spectrum (:mod:`~mtpeft.models.necks.spectra`).
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Raises:
         ValueError: ``filter`` is unknown; ``bins`` is not a positive integer, or the filters have
-            none; ``std`` is negative; ``base_sizes`` is missing, or not one height and width a
+            none; ``std`` or ``affine_std`` is negative; ``rows`` is unknown, or not ``'fft'`` for
+            full filters; ``base_sizes`` is missing, or not one height and width a
             level.
 
     Example:
@@ -81,20 +86,26 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         alpha: float = 0.6,
         std: NotNegative = 0.02,
         init_cfg: dict | None = None,
+        affine_std: NotNegative = 0.0,
+        rows: Literal['fft', 'shifted'] = 'fft',
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)
         if filter not in FILTERS:
             raise ValueError(f"filter='{filter}' is unknown. " + hint(str(filter), FILTERS))
-        if std < 0:
-            raise ValueError(f'Expected `std` to be at least 0, got {std}.')
+        for name, value in (('std', std), ('affine_std', affine_std)):
+            if not value >= 0:
+                raise ValueError(f'Expected `{name}` to be at least 0, got {value}.')
+        _check_rows(filter, rows)
         _check_bins(filter, bins)
         if filter == 'full':
             _check_base_sizes(base_sizes, len(self.out_channels))
 
         def build(level: int, channels: int) -> SpectralFilter:
             if filter == 'full':
-                return FullFilter(channels, tuple(base_sizes[level]), alpha, std)
-            return RadialFilter(channels, 16 if bins is None else bins, alpha, std)
+                return FullFilter(channels, tuple(base_sizes[level]), alpha, std, affine_std)
+            return RadialFilter(
+                channels, 16 if bins is None else bins, alpha, std, affine_std, rows
+            )
 
         self.filters = ModuleDict(
             {
@@ -113,6 +124,16 @@ class ChannelwiseSpectralFilter(SpectralNeck):
             else:
                 out.append([f(x) for f, x in zip(filters, levels, strict=True)])
         return dict(zip(streams, zip(*out, strict=True), strict=True))
+
+
+def _check_rows(filter: str, rows: str) -> None:
+    if rows not in ROWS:
+        raise ValueError(f"rows='{rows}' is unknown. " + hint(str(rows), ROWS))
+    if filter == 'full' and rows != 'fft':
+        raise ValueError(
+            f"rows='{rows}' belongs to filter='radial': a filter with a weight a frequency has no "
+            "radius. Set filter='radial' or leave `rows` out."
+        )
 
 
 def _check_bins(filter: str, bins: int | None) -> None:

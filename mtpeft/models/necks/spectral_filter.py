@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mtpeft.models.necks.spectra import (
     Size,
     full_precision,
+    mirrored,
     radial_bins,
     to_pixels,
     to_spectrum,
@@ -24,13 +25,24 @@ class SpectralFilter(nn.Module):
         channels: Width of the level.
         alpha: Start of alpha.
         std: Standard deviation of delta at the start.
+        affine_std: That of scale and shift about 1 and 0.
     """
 
-    def __init__(self, shape: tuple[int, ...], channels: int, alpha: float, std: float) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        channels: int,
+        alpha: float,
+        std: float,
+        affine_std: float = 0.0,
+    ) -> None:
         super().__init__()
         self.delta = nn.Parameter(torch.randn(shape) * std)
         self.scale = nn.Parameter(torch.ones(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
+        if affine_std:
+            nn.init.normal_(self.scale, 1, affine_std)
+            nn.init.normal_(self.shift, 0, affine_std)
         self.alpha = nn.Parameter(torch.tensor(float(alpha)))
 
     def gain(self, size: Size) -> Tensor:
@@ -79,29 +91,46 @@ def _stacked(filters: Sequence[SpectralFilter], size: Size) -> tuple[Tensor, Ten
 class RadialFilter(SpectralFilter):
     """One weight a radial bin and channel, delta ``(bins, C)``."""
 
-    def __init__(self, channels: int, bins: int, alpha: float, std: float) -> None:
-        super().__init__((bins, channels), channels, alpha, std)
+    def __init__(
+        self,
+        channels: int,
+        bins: int,
+        alpha: float,
+        std: float,
+        affine_std: float = 0.0,
+        rows: str = 'fft',
+    ) -> None:
+        super().__init__((bins, channels), channels, alpha, std, affine_std)
+        self.rows = rows
 
     def gain(self, size: Size) -> Tensor:
         height, width = size
         gain = 1 + full_precision(self.delta)
-        bins = radial_bins(size, gain.device, len(gain))
-        return gain.t().index_select(1, bins.flatten()).view(-1, height, width // 2 + 1)
+        bins = radial_bins(size, gain.device, len(gain), self.rows)
+        gain = gain.t().index_select(1, bins.flatten()).view(-1, height, width // 2 + 1)
+        return gain if self.rows == 'fft' else mirrored(gain, width)
 
 
 class FullFilter(SpectralFilter):
     """One weight a frequency and channel, delta ``(C, h, w // 2 + 1)`` at the base size (h, w)."""
 
-    def __init__(self, channels: int, base_size: Size, alpha: float, std: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        base_size: Size,
+        alpha: float,
+        std: float,
+        affine_std: float = 0.0,
+    ) -> None:
         height, width = base_size
-        super().__init__((channels, height, width // 2 + 1), channels, alpha, std)
+        super().__init__((channels, height, width // 2 + 1), channels, alpha, std, affine_std)
         self.base_size = base_size
 
     def gain(self, size: Size) -> Tensor:
         gain = 1 + full_precision(self.delta)
         if tuple(size) != self.base_size:
             gain = _resampled(gain, self.base_size, size)
-        return _mirrored(gain, size[1])
+        return mirrored(gain, size[1])
 
 
 def _resampled(gain: Tensor, base: Size, size: Size) -> Tensor:
@@ -121,14 +150,3 @@ def _neighbours(base: int, side: int, count: int, like: Tensor) -> tuple[Tensor,
     position = torch.arange(count, device=like.device) * base
     low = position.div(side, rounding_mode='floor')
     return low, low + 1, (position % side).to(like.dtype) / side
-
-
-def _mirrored(gain: Tensor, width: int) -> Tensor:
-    """The gain with columns that are their own mirror image made symmetric.
-
-    There a row and its negative are conjugates. Different weights would make a spectrum of no
-    real picture, from which every FFT library makes something else.
-    """
-    columns = torch.arange(gain.shape[-1], device=gain.device)
-    own_mirror = (columns == 0) | (2 * columns == width)
-    return torch.where(own_mirror, (gain + gain.flip(-2).roll(1, -2)) / 2, gain)

@@ -8,6 +8,7 @@ from mmengine.model import ModuleDict, ModuleList
 from torch import Tensor, nn
 
 from mtpeft.models.necks.spectra import (
+    ROWS,
     Size,
     high_band,
     low_band,
@@ -17,6 +18,7 @@ from mtpeft.models.necks.spectra import (
 from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
+from mtpeft.utils.kinds import Share
 from mtpeft.utils.suggest import hint
 
 _LOW = ('complex', 'amplitude')
@@ -33,9 +35,12 @@ class CrossTaskConsensus(SpectralNeck):
         x_t \leftarrow \mathcal{F}^{-1}\big(\mathcal{F}(x_t) + \alpha_{low} \Delta_{low}
         + \alpha_{high} \Delta_{high}\big)
 
-    M_low is 1 up to a radius of .5, the mean included (the released code takes the spectrum for a
-    shifted one, and its low band misses the mean); M_high rises from 0 at .8 to 1 at 1, the
-    Nyquist frequency. The alphas start at 0, which is the identity, and the g at 1.
+    M_low is 1 up to a radius of .5, the mean included; M_high rises from 0 at .8 to 1 at 1, the
+    Nyquist frequency. The alphas start at 0, which is the identity, and the g at 1. With ``caps``
+    the share of a band is :math:`c_b\, \mathrm{sigmoid}(\alpha_b)` in place of
+    :math:`\alpha_b`, which is half its cap at the start.
+
+    The released code has ``low='amplitude'``, ``caps=(0.5, 0.3)`` and ``rows='shifted'``.
 
     ``x`` is ``(B, C, H, W)`` of any height and width, the same for all tasks. Parameters, four
     scalars a task and level, are named ``bands.<task>.<level>.alpha_low``, ``.alpha_high``,
@@ -48,10 +53,14 @@ class CrossTaskConsensus(SpectralNeck):
         low: Difference in the low band. ``'complex'``: as above. ``'amplitude'``: of the
             amplitudes, ``g_low |F_avg| - |F(x)|``, along the task's own phase, which stays; where
             there is no amplitude, the phase is 0.
+        caps: Largest share of the low and of the high band, each in (0, 1]; ``None``: the shares
+            are the alphas themselves, without a bound.
+        rows: ``'fft'``, or ``'shifted'``, as the released code reads the rows of a spectrum, so
+            that its low band misses the mean (:mod:`~mtpeft.models.necks.spectra`).
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Raises:
-        ValueError: ``low`` is unknown.
+        ValueError: ``low`` or ``rows`` is unknown, or ``caps`` are no two shares.
 
     Example:
         >>> import torch
@@ -71,11 +80,21 @@ class CrossTaskConsensus(SpectralNeck):
         tasks: TaskSpec | None = None,
         low: Literal['complex', 'amplitude'] = 'complex',
         init_cfg: dict | None = None,
+        caps: tuple[Share, Share] | None = None,
+        rows: Literal['fft', 'shifted'] = 'fft',
     ) -> None:
         super().__init__(in_channels, tasks, init_cfg)
-        if low not in _LOW:
-            raise ValueError(f"low='{low}' is unknown. " + hint(low, _LOW))
+        for name, value, known in (('low', low, _LOW), ('rows', rows, ROWS)):
+            if value not in known:
+                raise ValueError(f"{name}='{value}' is unknown. " + hint(str(value), known))
+        if caps is not None and not (len(caps) == 2 and all(0 < cap <= 1 for cap in caps)):
+            raise ValueError(
+                'Expected `caps` to be the largest shares of the low and of the high band, two '
+                f'numbers in (0, 1], or None for no bound, got {caps!r}.'
+            )
         self.low = low
+        self.caps = caps
+        self.rows = rows
         with_others = self.streams if len(self.streams) > 1 else ()
         self.bands = ModuleDict(
             {name: ModuleList(Bands() for _ in self.out_channels) for name in with_others}
@@ -113,7 +132,10 @@ class CrossTaskConsensus(SpectralNeck):
         alpha_low, alpha_high, g_low, g_high = (
             torch.stack([getattr(b, name) for b in bands]).view(-1, 1, 1, 1, 1) for name in _SCALARS
         )
-        grid = size, own.device, own.real.dtype
+        if self.caps is not None:
+            low_cap, high_cap = self.caps
+            alpha_low, alpha_high = low_cap * alpha_low.sigmoid(), high_cap * alpha_high.sigmoid()
+        grid = size, own.device, own.real.dtype, self.rows
         low, high = alpha_low * low_band(*grid), alpha_high * high_band(*grid)
         if self.low == 'complex':
             return own * (1 - low - high) + mean * (low * g_low + high * g_high)

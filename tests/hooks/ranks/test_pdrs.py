@@ -191,6 +191,33 @@ def test_debiased_scores_of_equally_useful_components_are_equal():
     assert scored.score[0, 0] > 2 * scored.score[0, -1]
 
 
+def test_scores_are_cut_at_a_multiple_of_their_median_over_all_components():
+    hook, adapter = hand_made(rank=8, beta=0.0, clamp=100)
+    group, scored = hook.scored[0].group, hook.scored[0]
+    sizes = torch.tensor([1e6, 3.0, 5.0, 2.0, 7.0, 4.0, 6.0, 1.0])
+    for used, wanted in [(8, sizes.clamp(max=400)), (5, sizes.clamp(max=200)), (4, sizes * 0)]:
+        group.prefix = torch.tensor([used])
+        mask = torch.arange(8) < used
+        adapter.A.data[...] = adapter.B.data[...] = 1
+        adapter.A.grad = (sizes * mask / 8)[:, None].expand_as(adapter.A).contiguous()
+        adapter.B.grad = (sizes * mask / 8).expand_as(adapter.B).contiguous()
+        hook._score()
+        torch.testing.assert_close(scored.score[0], wanted * mask, rtol=1e-5, atol=1e-11)
+    # the median of a half that is 0 is 0: components in use have one tiny score, the others none
+    assert scored.score[0].unique().tolist() == [0, pytest.approx(1e-12)]
+
+
+def test_the_released_recipe_ends_at_the_least_rank_in_a_few_epochs():
+    """rho .2, one more, at least 2: 32, then at most 6, then 2."""
+    hook, adapter = hand_made(rank=32, rho=0.2, margin=1, min_rank=2, clamp=100)
+    ranks = []
+    for step in range(4 * 150):
+        one_step(hook, adapter, step)
+        if step % 150 == 149:
+            ranks.append(shrink(hook))
+    assert 4 <= ranks[0] <= 6 and ranks[-1] == 2
+
+
 def test_the_average_is_one_over_time():
     hook, adapter = hand_made(rank=4, beta=0.75)
     expected = torch.zeros(4)
