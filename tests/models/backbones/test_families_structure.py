@@ -22,6 +22,10 @@ DEEP = {  # unequal depths, so that a wrong block shows
     'mmseg Swin': dict(depths=(1, 3, 4, 2)),
     'timm ConvNeXt': dict(depths=(1, 3, 4, 2)),
     'timm ViT': dict(depth=12),
+    'timm EVA': dict(depth=12),
+    'timm DINOv3': dict(depth=12),
+    'timm BEiT': dict(depth=12),
+    'timm PVT v2': dict(depths=(1, 3, 4, 2)),
     'mmseg MiT': dict(num_layers=[1, 3, 4, 2]),
 }
 SWIN = ['layers.0.blocks.0', 'layers.1.blocks.2', 'layers.2.blocks.3', 'layers.3.blocks.1']
@@ -33,6 +37,11 @@ EXPECTED = {  # lane blocks, and strides of the levels after merging
     'mmseg Swin': (STAGES, MERGED),
     'timm ConvNeXt': (STAGES, MERGED),
     'timm ViT': (['blocks.2', 'blocks.5', 'blocks.8', 'blocks.11'], (16,) * 4),
+    **dict.fromkeys(
+        ('timm EVA', 'timm DINOv3', 'timm BEiT'),
+        (['blocks.2', 'blocks.5', 'blocks.8', 'blocks.11'], (16,) * 4),
+    ),
+    'timm PVT v2': (STAGES, MERGED),
     'mmseg MiT': (['layers.0.1.0', 'layers.1.1.2', 'layers.2.1.3', 'layers.3.1.1'], MERGED),
     'mmseg ResNet': (['layer1.2', 'layer2.3', 'layer3.5', 'layer4.2'], PYRAMID),
 }
@@ -86,6 +95,7 @@ MERGING = {
     'timm Swin': 'layers.{}.downsample',
     'timm Swin V2': 'layers.{}.downsample',
     'timm ConvNeXt': 'stages.{}.downsample',
+    'timm PVT v2': 'stages.{}.downsample',
     'mmseg MiT': 'layers.{}.0',
 }
 
