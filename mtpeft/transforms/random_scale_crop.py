@@ -50,7 +50,9 @@ class MTRandomScaleCrop(BaseTransform):
         def enlarge(label: np.ndarray, task: DenseTask) -> np.ndarray:
             return scale_values(resize_label(label, task, size)[window], task, scale)
 
-        large = cv2.resize(results['img'], size[::-1], interpolation=cv2.INTER_LINEAR)
+        large = cv2.resize(results['img'], size[::-1], interpolation=cv2.INTER_LINEAR).reshape(
+            *size, -1
+        )
         set_image(results, large[window])
         map_labels(results, enlarge)
         return results
