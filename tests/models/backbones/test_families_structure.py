@@ -26,6 +26,7 @@ DEEP = {  # unequal depths, so that a wrong block shows
     'timm DINOv3': dict(depth=12),
     'timm BEiT': dict(depth=12),
     'timm PVT v2': dict(depths=(1, 3, 4, 2)),
+    'timm Hiera': dict(stages=(1, 3, 4, 2)),
     'mmseg MiT': dict(num_layers=[1, 3, 4, 2]),
 }
 SWIN = ['layers.0.blocks.0', 'layers.1.blocks.2', 'layers.2.blocks.3', 'layers.3.blocks.1']
@@ -42,6 +43,7 @@ EXPECTED = {  # lane blocks, and strides of the levels after merging
         (['blocks.2', 'blocks.5', 'blocks.8', 'blocks.11'], (16,) * 4),
     ),
     'timm PVT v2': (STAGES, MERGED),
+    'timm Hiera': (['blocks.0', 'blocks.3', 'blocks.7', 'blocks.9'], PYRAMID),
     'mmseg MiT': (['layers.0.1.0', 'layers.1.1.2', 'layers.2.1.3', 'layers.3.1.1'], MERGED),
     'mmseg ResNet': (['layer1.2', 'layer2.3', 'layer3.5', 'layer4.2'], PYRAMID),
 }
@@ -164,7 +166,8 @@ def test_a_lane_is_its_block_with_merged_weights(family):
 
         def record(block, x, name=name, run=run):
             # the first pass is the shared stream's
-            seen.setdefault(name, (x.detach(), dict(size=now.size, prefix=now.prefix)))
+            of_pass = dict(size=now.size, prefix=now.prefix, places=now.places)
+            seen.setdefault(name, (x.detach(), of_pass))
             return run(block, x)
 
         lane.run = record

@@ -150,7 +150,6 @@ def test_options_go_by_class(name):
 
 ONE_SIZE = {
     'vit_relpos_small_patch16_224': SMALL,
-    'hiera_tiny_224': dict(stages=(1, 1, 1, 1), embed_dim=24),
     'maxvit_rmlp_pico_rw_256': {},
 }
 
@@ -191,6 +190,22 @@ def test_positions_of_beit_follow_the_picture_as_timm_resizes_them(shared):
     x = torch.randn(1, 3, *size)
     with torch.no_grad():
         levels, expected = model(x), stock.forward_intermediates(x, intermediates_only=True)
+    for level, other in zip(levels, expected, strict=True):
+        torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['hiera_small_abswin_256', 'hiera_tiny_224'])
+def test_hiera_takes_pictures_of_any_size(name):
+    options = dict(embed_dim=8, stages=(1, 2, 2, 1))
+    size = (96, 128) if 'abswin' in name else (128, 64)
+    own = 224 if 'abswin' in name else size  # plain tables of places belong to one size
+    model = build(name, img_size=own, **options).eval()
+    stock = timm.create_model(name, num_classes=0, img_size=size, **options).eval()
+    stock.load_state_dict(model.merged_state_dict())
+    x = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        levels, expected = model(x), stock.forward_intermediates(x, intermediates_only=True)
+        assert model(torch.zeros(1, 3, 96, 160))[3].shape[2:] == (3, 5)
     for level, other in zip(levels, expected, strict=True):
         torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
 
