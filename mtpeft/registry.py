@@ -85,6 +85,9 @@ EVALUATOR = Registry('evaluator', parent=root.EVALUATOR, locations=['mtpeft.eval
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mtpeft.hooks'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, locations=['mtpeft.visualization'])
 
+DATA_SAMPLERS = _Registry(
+    'data sampler', parent=root.DATA_SAMPLERS, scope='mtpeft', locations=['mtpeft.datasets']
+)
 OPTIM_WRAPPERS = _Registry(
     'optim_wrapper', parent=root.OPTIM_WRAPPERS, scope='mtpeft', locations=['mtpeft.optim']
 )
@@ -100,7 +103,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _Registry(
 PLAIN = {
     kind: _Registry(getattr(root, kind).name, parent=getattr(root, kind), scope='mtpeft')
     for kind in (
-        'DATA_SAMPLERS', 'FUNCTIONS', 'INFERENCERS', 'LOG_PROCESSORS', 'LOOPS', 'MODEL_WRAPPERS',
+        'FUNCTIONS', 'INFERENCERS', 'LOG_PROCESSORS', 'LOOPS', 'MODEL_WRAPPERS',
         'OPTIMIZERS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS', 'VISBACKENDS',
         'WEIGHT_INITIALIZERS',
     )

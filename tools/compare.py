@@ -14,8 +14,8 @@ import shlex
 import signal
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from mtpeft.apis.data_options import RunData
+from mtpeft.apis.read_config import add_config_arguments
 from mtpeft.apis.suite import (
     ChangedRecipeError,
     ResultFiles,
@@ -59,17 +59,17 @@ def parse_args() -> argparse.Namespace:
         '--redo', action='store_true',
         help='make runs again whose recipe changed; their old folders are kept as seed<k>.old<n>',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-        help='change the recipe of all runs, e.g. train_dataloader.batch_size=8',
-    )  # fmt: skip
+    add_config_arguments(parser, example='train_dataloader.batch_size=8, of all runs')
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
     suite = load_suite(args.suite, ROOT / 'configs' / 'suites')
-    suite = dataclasses.replace(suite, cfg_options={**suite.cfg_options, **args.cfg_options})
+    options = {**suite.cfg_options, **(args.cfg_options or {})}
+    suite = dataclasses.replace(suite, cfg_options=options)
+    tasks, size = (value and tuple(value) for value in (args.tasks, args.size))
+    suite = suite.with_data(RunData(args.data_root, tasks, size))
     suite = suite.with_seeds(args.seeds) if args.seeds else suite
     suite, chosen = suite.with_configs(args.configs)
     work_dir = Path(args.work_dir or Path('work_dirs') / 'suites' / suite.name)

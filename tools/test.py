@@ -5,10 +5,10 @@ import json
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
 from mtpeft.apis import build_runner
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.utils.dist import LAUNCHERS, end_distributed
 
 
@@ -25,10 +25,7 @@ def parse_args() -> argparse.Namespace:
         '--no-input', action='store_true',
         help='leave the photographs out of the drawings of --show-dir, e.g. to publish them',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='change the config, e.g. test_dataloader.batch_size=2',
-    )  # fmt: skip
+    add_config_arguments(parser, example='test_dataloader.batch_size=2')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
@@ -43,8 +40,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     if args.show_dir:
         hook = dict(
             type='mtpeft.SavePredictionsHook', out_dir=args.show_dir, draw_input=not args.no_input

@@ -3,13 +3,13 @@
 import argparse
 import os
 
-from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.apis.runner import work_dir_of
 from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.checkpoints.work_dir import last_checkpoint
@@ -37,10 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--compile', nargs='?', const=True, default=False, metavar='BACKEND',
         help='torch.compile backbone, necks and decoder (default backend: inductor)',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='change the config, e.g. train_cfg.max_epochs=5 model.backbone.freeze=False',
-    )  # fmt: skip
+    add_config_arguments(parser, example='train_cfg.max_epochs=5 model.backbone.freeze=False')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
@@ -79,8 +76,7 @@ def main() -> None:
 
 
 def build(args: argparse.Namespace) -> Runner:
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     work_dir = args.work_dir or work_dir_of(cfg)
     if process_number() == 0:
         # before a second run writes its config over that of the first

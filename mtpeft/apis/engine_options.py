@@ -124,6 +124,9 @@ RUN: dict[str, Any] = dict(
     model_wrapper_cfg=built('MODEL_WRAPPERS', 'module', default='MMDistributedDataParallel') | None,
 )
 
+#: all names at the top of a config that are read; the last ones the Runner looks up by itself
+READ = (*RUN, 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile')
+
 _share = Annotated[float, Range(0, 1)]
 _interval = {'val_interval': Count, 'val_begin': Index}
 _end = {'begin': Index, 'end': Count}

@@ -1,6 +1,6 @@
 """Predictions for pictures, without a Runner."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,19 @@ from torch import nn
 
 from mtpeft.adapters.ranks.low_rank import compact
 from mtpeft.apis.merged_file import is_merged, load_merged
+from mtpeft.apis.pictures import picture_file, pixels
+from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
 from mtpeft.checkpoints.schemes import use_safe_loading
-from mtpeft.datasets.files import read_image
 from mtpeft.models.backbones.pretrained import shipped
+from mtpeft.models.prediction import TestCfg, Tta, changed_options
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
-from mtpeft.utils.paths import local_path
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.visualization.visualizer import MultiTaskVisualizer
 
-Picture = str | Path | np.ndarray | Image.Image
+Picture = str | Path | np.ndarray | Image.Image | torch.Tensor
 _SHIPPED = 'mtpeft:'
 
 
@@ -117,9 +118,14 @@ class MultiTaskInferencer:
         model: From :func:`init_model`.
         tasks: Tasks to return, at their cost (see :meth:`MultiTaskModel.forward
             <mtpeft.models.MultiTaskModel.forward>`). ``None``: all.
+        test_cfg: Windows of large pictures, such as ``dict(mode='slide', crop_size=(512, 512))``,
+            see :class:`~mtpeft.models.prediction.TestCfg`. ``None``: as the model's config says.
+        tta: Flips and scales, such as ``dict(flip=True)``, see
+            :class:`~mtpeft.models.prediction.Tta`. ``None``: as the model's config says.
 
     Raises:
         KeyError: a task that the model does not have.
+        TypeError, ValueError: an option of ``test_cfg`` or ``tta`` is unknown, or out of its range.
 
     Example:
         >>> predict = MultiTaskInferencer(model, tasks=['depth'])  # doctest: +SKIP
@@ -127,34 +133,51 @@ class MultiTaskInferencer:
         (480, 640)
     """
 
-    def __init__(self, model: nn.Module, tasks: Sequence[str] | None = None) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: nn.Module,
+        tasks: Sequence[str] | None = None,
+        test_cfg: TestCfg | None = None,
+        tta: Tta | None = None,
+    ) -> None:
+        self.model = _multi_task(model)
+        self.test_options = changed_options(model.test_options, test_cfg, tta)
         self.tasks = requested_tasks(tasks, model.tasks)
         self.pipeline = Compose(_pipeline(getattr(model, 'cfg', None)))
 
     def __call__(
-        self, images: Picture | Sequence[Picture], tasks: Sequence[str] | None = None
+        self,
+        images: Picture | Sequence[Picture],
+        tasks: Sequence[str] | None = None,
+        probabilities: bool = False,
     ) -> Any:
         """Predict.
 
         Args:
             images: The path of a file, read as data sets read it (without regard to EXIF); an
-                array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; a picture of Pillow; or a list
-                of them, of any sizes, which is one batch.
+                array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; a picture of Pillow; a tensor
+                ``(3, H, W)``, uint8, RGB as torchvision reads it; or a list of them, of any sizes.
+                A picture's prediction does not depend on the others.
             tasks: Tasks to return in this call, of those the inferencer has.
+            probabilities: Whether to give the probabilities of the classes too, as
+                ``'<task>_probabilities'``, ``(H, W, C)`` float32.
 
         Returns:
             A dict of arrays by task (a list of dicts for a list): class indices ``(H, W)`` int64,
             probabilities and values ``(H, W)`` float32, vectors ``(H, W, 3)`` float32.
+
+        Raises:
+            FileNotFoundError, DataFileError, ValueError: see :meth:`prepare`.
         """
-        if not isinstance(images, Sequence) or isinstance(images, str):
-            return self([images], tasks)[0]
+        if not isinstance(images, list | tuple):
+            return self([images], tasks, probabilities)[0]
         if not images:
             return []
         wanted = requested_tasks(tasks, self.tasks, 'The inferencer')
         pictures = [self.prepare(picture, i) for i, picture in enumerate(images)]
-        samples = _predicted(self.model, pictures, wanted)
-        return [{name: _to_array(sample.get_pred(name)) for name in wanted} for sample in samples]
+        options = dict(probabilities=probabilities, test_options=self.test_options)
+        samples = _predicted(self.model, pictures, wanted, **options)
+        return [dict(_arrays(sample, wanted)) for sample in samples]
 
     def prepare(self, picture: Picture, index: int = 0) -> dict:
         """A picture as the model takes it, after the transforms.
@@ -165,7 +188,7 @@ class MultiTaskInferencer:
             ValueError: it is no picture, an empty one, or an address instead of a path.
         """
         path = str(picture) if isinstance(picture, str | Path) else ''
-        image = _read(path) if path else _pixels(picture, index)
+        image = picture_file(path) if path else pixels(picture, index)
         size = image.shape[:2]
         results = dict(
             img=image, img_path=path, img_id=str(index), sample_idx=index, img_shape=size,
@@ -174,35 +197,11 @@ class MultiTaskInferencer:
         return self.pipeline(results)
 
 
-def _read(path: str) -> np.ndarray:
-    if not Path(local_path(path)).is_file():
-        raise FileNotFoundError(f'{path}: no such file (looked from {Path.cwd()}).')
-    return read_image(path)
-
-
-def _pixels(picture: Any, index: int) -> np.ndarray:
-    """A picture that is in memory, ``(H, W, 3)``, uint8, BGR."""
-    if isinstance(picture, Image.Image):
-        picture = np.ascontiguousarray(np.asarray(picture.convert('RGB'))[..., ::-1])
-    if not isinstance(picture, np.ndarray):
-        raise ValueError(
-            f'Expected picture {index} to be a path, an array (H, W, 3) of uint8 in BGR, or a '
-            f'picture of Pillow, got {type(picture).__name__}.'
-        )
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise ValueError(
-            f'Expected a picture (H, W, 3) of uint8, got {picture.shape} of {picture.dtype}.'
-        )
-    if not picture.size:
-        raise ValueError(f'Picture {index} is empty: {picture.shape[0]} x {picture.shape[1]}.')
-    return picture
-
-
 def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
     if isinstance(config, Config):
         return config
     if config is not None:
-        return Config.fromfile(str(config))
+        return load_config(config)
     if shipped is None:
         raise ValueError(
             "init_model needs a config, unless the checkpoint is 'mtpeft:NAME', weights that "
@@ -215,11 +214,14 @@ def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
 
 
 def _predicted(
-    model: nn.Module, pictures: Sequence[dict], tasks: Sequence[str] | None = None
+    model: nn.Module,
+    pictures: Sequence[dict],
+    tasks: Sequence[str] | None = None,
+    **options: Any,
 ) -> list[MultiTaskDataSample]:
     with torch.no_grad():
         data = model.data_preprocessor(pseudo_collate(list(pictures)), False)
-        return model(**data, mode='predict', tasks=tasks)
+        return model(**data, mode='predict', tasks=tasks, **options)
 
 
 def _pipeline(cfg: Config | None) -> list:
@@ -227,6 +229,24 @@ def _pipeline(cfg: Config | None) -> list:
     if cfg is not None and cfg.get('test_dataloader'):
         steps = cfg.test_dataloader.dataset.get('pipeline') or steps
     return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps]
+
+
+def _multi_task(model: nn.Module) -> nn.Module:
+    if not hasattr(model, 'test_options'):
+        raise TypeError(
+            f'MultiTaskInferencer predicts with a MultiTaskModel, got {type(model).__name__}. For '
+            'a segmentor of mmsegmentation: mmseg.apis.inference_model(model, picture).'
+        )
+    return model
+
+
+def _arrays(
+    sample: MultiTaskDataSample, tasks: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
+    for name in tasks:
+        yield name, _to_array(sample.get_pred(name))
+        if (chances := sample.get_prob(name)) is not None:
+            yield f'{name}_probabilities', chances.cpu().numpy().transpose(1, 2, 0)
 
 
 def _to_array(prediction: torch.Tensor) -> np.ndarray:

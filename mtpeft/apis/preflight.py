@@ -15,16 +15,18 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mtpeft.apis.built_parts import check_built
-from mtpeft.apis.engine_options import DEFAULT_HOOKS, RUN
+from mtpeft.apis.engine_options import DEFAULT_HOOKS, READ, RUN
 from mtpeft.apis.tasks_agree import check_best, check_tasks
+from mtpeft.apis.unread import check_variables
 from mtpeft.utils.fits import ConfigError, ConfigKeyError, check_fits
-from mtpeft.utils.suggest import hint, nearest
+from mtpeft.utils.suggest import hint, nearest, one_slip
 
 
 def check_config(cfg: Config) -> None:
     """Check what the Runner builds: types, options and their values, and that its parts agree.
 
-    Configs of another default scope are left to their own package.
+    Of configs of another default scope only the variables of their files are looked at; the rest
+    is left to their own package.
 
     Args:
         cfg: The whole config.
@@ -34,11 +36,11 @@ def check_config(cfg: Config) -> None:
             nearest names are given. An unknown type is a ``KeyError`` as well, an unknown option
             or a value of another type a ``TypeError``.
     """
+    check_variables(cfg)
     values = cfg.to_dict()
     if _scope(values) != 'mtpeft':
         return
     with DefaultScope.overwrite_default_scope('mtpeft'):
-        _check_data_root(values)
         _check_names(values)
         for name, annotation in RUN.items():
             if name in values:
@@ -62,29 +64,9 @@ def _scope(cfg: Mapping) -> str:
     return scope
 
 
-def _check_data_root(cfg: Mapping) -> None:
-    """The variable at the top of a file of a data set is read before --cfg-options are applied."""
-    found = {
-        f'{split}_dataloader.dataset.data_root': cfg[f'{split}_dataloader'].get('dataset')
-        for split in ('train', 'val', 'test')
-        if isinstance(cfg.get(f'{split}_dataloader'), Mapping)
-    }
-    found = {key: d.get('data_root') for key, d in found.items() if isinstance(d, Mapping)}
-    found = {key: data for key, data in found.items() if data is not None}
-    data = cfg.get('data_root')
-    if data is None or not found or data in found.values():
-        return
-    options = ' '.join(f'{key}={data}' for key in found)
-    raise ConfigError(
-        f"data_root='{data}' changes nothing: the data sets have "
-        f'{", ".join(sorted(set(map(repr, found.values()))))}, since the variable was read before '
-        f'the option was set. Give --cfg-options {options}, or make a link.'
-    )
-
-
 def _check_names(cfg: Mapping) -> None:
-    """A name that the Runner does not read, but nearly one that is missing, is a slip."""
-    _check_slips(cfg, tuple(RUN), '', 'nothing reads this', 'A variable of your own')
+    """A name that the Runner does not read, but that is nearly one that it reads, is a slip."""
+    _check_slips(cfg, READ, '', 'nothing reads this', 'A variable of your own')
     hooks = cfg.get('default_hooks')
     if isinstance(hooks, Mapping):
         # MMEngine would add its own beside it: two schedulers, two checkpoints
@@ -98,8 +80,9 @@ def _check_slips(
     table: Mapping, known: tuple[str, ...], at: str, what: str, own: str
 ) -> None:  # fmt: skip
     missing = [key for key in known if key not in table]
-    for name in table:
-        close = nearest(name, missing, cutoff=0.8) if name not in known else []
+    for name in [name for name in table if name not in known]:
+        slip = one_slip(name, known)
+        close = [slip] if slip else nearest(name, missing, cutoff=0.8)
         if close:
             raise ConfigKeyError(
                 f"{at}{name}: {what}. Did you mean '{close[0]}'? {own} needs another name."

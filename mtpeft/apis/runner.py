@@ -2,9 +2,11 @@
 
 import copy
 import os.path as osp
+from collections.abc import Mapping
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -18,6 +20,13 @@ from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
 
 _HOOK = 'AdapterCheckpointHook'
+#: hooks that every run has (IntegrityHook too, which comes last)
+_KEPT = (
+    'CheckpointGuardHook', 'ReproducibleEpochHook', 'SyncNormStatsHook', 'SummaryHook',
+    'ResumedValidationHook',
+)  # fmt: skip
+#: those that belong to our checkpoints
+_OF_OURS = ('CheckpointGuardHook', 'ResumedValidationHook')
 
 
 def build_runner(
@@ -36,7 +45,9 @@ def build_runner(
 
     The Runner is MMEngine's own. Around it: several processes work on CPUs too; checkpoints are
     read without unpickling code (this replaces MMEngine's loaders in the whole process) and are
-    checked before they are used.
+    checked before they are used; hooks that a right result hangs on are there whatever
+    ``custom_hooks`` a config has; the sampler of the training loader counts the passes over the
+    data.
 
     Args:
         cfg: The config; it is not changed.
@@ -72,7 +83,8 @@ def build_runner(
     _set_randomness(cfg, seed, deterministic)
     if amp:
         _use_amp(cfg)
-    _guard_checkpoints(cfg)
+    _keep_hooks(cfg)
+    _count_passes(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     ensure_integrity(runner)
@@ -135,13 +147,37 @@ def _checkpoint_folder(cfg: Config) -> str:
     return checkpoint_folder(cfg.work_dir, options.get('out_dir'))
 
 
-def _guard_checkpoints(cfg: Config) -> None:
-    """Check what is loaded before any other hook uses it, where our checkpoints are written."""
-    hooks = list(cfg.get('custom_hooks') or [])
+def _keep_hooks(cfg: Config) -> None:
+    """Put back hooks on which a right result hangs: a list in a config replaces that of its base.
+
+    The guard comes first, to check what is loaded before any other hook uses it.
+    """
+    own = list(cfg.get('custom_hooks') or [])
+    there = {_name_of(hook) for hook in own}
     writes = str((cfg.get('default_hooks') or {}).get('checkpoint', {}).get('type', ''))
-    if not writes.endswith(_HOOK) or any('CheckpointGuardHook' in str(h['type']) for h in hooks):
+    needed = [name for name in _KEPT if name not in there]
+    if not writes.endswith(_HOOK):
+        needed = [name for name in needed if name not in _OF_OURS]
+    if 'SyncBuffersHook' in there and 'SyncNormStatsHook' in needed:
+        needed.remove('SyncNormStatsHook')
+    put = {name: dict(type=f'mtpeft.{name}') for name in needed}
+    guard = put.pop('CheckpointGuardHook', None)
+    cfg.custom_hooks = [*([guard] if guard else []), *own, *put.values()]
+
+
+def _name_of(hook: Mapping | Hook) -> str:
+    kind = hook['type'] if isinstance(hook, Mapping) else type(hook)
+    return str(getattr(kind, '__name__', kind)).split('.')[-1]
+
+
+def _count_passes(cfg: Config) -> None:
+    """Let the sampler of the training loader say in which pass over the data it is."""
+    loader = cfg.get('train_dataloader')
+    if not isinstance(loader, Mapping) or loader.get('sampler') is None:
         return
-    cfg.custom_hooks = [dict(type='mtpeft.CheckpointGuardHook'), *hooks]
+    sampler = loader['sampler']
+    if not isinstance(sampler, Mapping) or _name_of(sampler) != 'CountedSampler':
+        loader['sampler'] = dict(type='mtpeft.CountedSampler', sampler=sampler)
 
 
 def _set_distributed(cfg: Config, launcher: str) -> None:

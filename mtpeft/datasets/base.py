@@ -15,6 +15,7 @@ from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.transforms.stock import refuse_geometric
 from mtpeft.utils.kinds import Count, Index, Share, Transform
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.visits import Visit, visit_key, visiting
 
 
 class MultiTaskDataset(BaseDataset):
@@ -32,7 +33,9 @@ class MultiTaskDataset(BaseDataset):
 
     Every random draw inside the pipeline (from the global generators of Python, NumPy or torch)
     depends on ``(seed, epoch, index)`` only: not on the number of workers, the order, nor on what
-    was drawn before. A picture that cannot be read raises an error that names the file; another
+    was drawn before. The epoch is that of the visit which the sampler gives
+    (:class:`~mtpeft.datasets.counted_sampler.CountedSampler`), else that of :meth:`set_epoch`. A
+    picture that cannot be read raises an error that names the file; another
     one is never put in its place.
 
     Args:
@@ -208,8 +211,12 @@ class MultiTaskDataset(BaseDataset):
         length = len(self)
         if not -length <= idx < length:
             raise IndexError(f'Index {idx} is outside a data set of {length} pictures.')
+        if isinstance(idx, Visit):
+            # of a loader that makes no batches, which hands the index on as it is
+            with visiting(idx):
+                return self[int(idx)]
         idx = int(idx) % length
-        with seeded(self.seed, self.epoch, idx):
+        with seeded(self.seed, *visit_key(idx, self.epoch)):
             return self.prepare_data(idx)
 
     def filter_data(self) -> list[dict]:

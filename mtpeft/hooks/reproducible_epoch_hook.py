@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
+from mtpeft.utils.visits import VisitFetcher
 
 _PENDING = 'accumulated_gradients'
 
@@ -23,9 +24,11 @@ class ReproducibleEpochHook(Hook):
     Before every epoch and every iteration Python, NumPy and torch are seeded from (seed, rank,
     epoch or iteration), so neither the evaluation between epochs, nor the draw with which a
     DataLoader starts its workers (persistent workers draw in their first epoch only), nor the
-    start of the process moves a dropout mask. The epoch is passed to data sets with ``set_epoch``,
-    through wrappers. Where an epoch ends within an accumulation of gradients, these are saved with
-    the checkpoint, those of every process, and put back.
+    start of the process moves a dropout mask. The epoch is passed to the sampler, and to data sets
+    with ``set_epoch``, through wrappers. (In runs of ``build_runner`` the sampler tells the pass
+    over the data, in a loop of iterations too: ``CountedSampler`` of :mod:`mtpeft.datasets`.)
+    Where an epoch ends within an accumulation of gradients, these are saved with the checkpoint,
+    those of every process, and put back.
 
     MMEngine restarts an epoch that was interrupted from its beginning. Data sets without
     ``set_epoch`` draw their augmentation in worker processes that MMEngine seeds by number: with
@@ -49,9 +52,13 @@ class ReproducibleEpochHook(Hook):
         for name, gradient in self._pending.items():
             parameters[name].grad = gradient.to(parameters[name])
         self._pending = {}
+        _check_passes_are_counted(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         seed_all(runner.seed, get_rank(), 0, runner.epoch)
+        sampler = _sampler(runner.train_dataloader)
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(runner.epoch)
         for dataset in _datasets(runner.train_dataloader.dataset):
             if hasattr(dataset, 'set_epoch'):
                 dataset.set_epoch(runner.epoch)
@@ -97,6 +104,24 @@ class ReproducibleEpochHook(Hook):
                 name: torch.stack([each[name] for each in pending]).mean(0)
                 for name in pending[0] if all(name in each for each in pending)
             }  # fmt: skip
+
+
+def _sampler(loader: Any) -> Any:
+    batches = getattr(loader, 'batch_sampler', None)
+    return getattr(batches, 'sampler', None) or getattr(loader, 'sampler', None)
+
+
+def _check_passes_are_counted(runner: Runner) -> None:
+    """A loop of iterations names one epoch only; without visits pictures stay as they are."""
+    loader = runner.train_dataloader
+    visits = isinstance(getattr(loader.dataset, '__getitems__', None), VisitFetcher)
+    ours = any(hasattr(dataset, 'set_epoch') for dataset in _datasets(loader.dataset))
+    if ours and not visits and isinstance(runner.train_loop, IterBasedTrainLoop):
+        runner.logger.warning(
+            'Nothing counts the passes over the data, so every picture is augmented once and then '
+            'comes in the same way each time. Build the runner with mtpeft.apis.build_runner, or '
+            "wrap the sampler: sampler=dict(type='mtpeft.CountedSampler', sampler=dict(...))."
+        )
 
 
 def _is_accumulating(runner: Runner) -> bool:

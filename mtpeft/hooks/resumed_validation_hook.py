@@ -1,20 +1,19 @@
 """The evaluation that a run was killed before or in."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from mtpeft.registry import HOOKS
 
 
 @HOOKS.register_module()
 class ResumedValidationHook(Hook):
-    """Evaluates the epoch that a resumed checkpoint ends, where one was due.
+    """Evaluates the epoch, or iteration, that a resumed checkpoint ends, where one was due.
 
-    MMEngine saves an epoch's checkpoint before it evaluates the epoch and, resumed, goes on with
-    the next one: a run that is killed in between never evaluates that epoch, might miss its best
-    model, and at the last epoch ends without a result. The checkpoint cannot tell whether the
-    evaluation took place, unless it became the best, so it is done (again); equal weights give
-    equal figures.
+    MMEngine saves a checkpoint before it evaluates and, resumed, goes on with what comes next: a
+    run that is killed in between never does that evaluation, might miss its best model, and at the
+    end of the training has no result. The checkpoint cannot tell whether the evaluation took
+    place, unless it became the best, so it is done (again); equal weights give equal figures.
 
     Example:
         >>> ResumedValidationHook().priority
@@ -25,17 +24,23 @@ class ResumedValidationHook(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        if runner._resume and runner.epoch > 0 and runner.val_loop is not None and _due(runner):
-            runner.logger.info(f'Evaluating epoch {runner.epoch}, from which the run is resumed.')
+        if runner._resume and runner.val_loop is not None and _due(runner):
+            by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+            what = f'epoch {runner.epoch}' if by_epoch else f'iteration {runner.iter}'
+            runner.logger.info(f'Evaluating {what}, from which the run is resumed.')
             runner.val_loop.run()
 
 
 def _due(runner: Runner) -> bool:
-    loop, epoch = runner.train_loop, runner.epoch
-    if not isinstance(loop, EpochBasedTrainLoop) or epoch < loop.val_begin:
+    loop = runner.train_loop
+    if isinstance(loop, EpochBasedTrainLoop):
+        kind, now, end = 'epoch', runner.epoch, loop.max_epochs
+    elif isinstance(loop, IterBasedTrainLoop):
+        kind, now, end = 'iter', runner.iter, loop.max_iters
+    else:
         return False
     best = str(runner.message_hub.runtime_info.get('best_ckpt', ''))
-    if best.endswith(f'_epoch_{epoch}.pth'):
+    if now == 0 or now < loop.val_begin or best.endswith(f'_{kind}_{now}.pth'):
         return False
     loop._decide_current_val_interval()
-    return epoch % loop.val_interval == 0 or epoch == loop.max_epochs
+    return now % loop.val_interval == 0 or now == end

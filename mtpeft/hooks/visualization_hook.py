@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
@@ -18,7 +18,8 @@ from mtpeft.visualization.visualizer import MultiTaskVisualizer, write_picture
 class PredictionGridHook(Hook):
     """Draws input, ground truth and prediction of the same few pictures after each evaluation.
 
-    The grid is written to ``<work_dir>/vis/<val|test>_<epoch>.png`` and passed to the backends
+    The grid is written to ``<work_dir>/vis/<val|test>_<epoch>.png`` (of a loop of
+    iterations: the iteration) and passed to the backends
     of the run's visualizer (local files, TensorBoard, ...). In several processes it shows
     pictures that the first one evaluated. A model without ``tasks`` (a plain mmseg one) is left to
     mmseg's own hook.
@@ -95,9 +96,14 @@ class PredictionGridHook(Hook):
         visualizer = MultiTaskVisualizer(height=self.height, draw_input=self.draw_input)
         visualizer.tasks = unwrap(runner.model).tasks
         drawn = visualizer.draw_all(self._images, self._samples)
-        step = runner.epoch if mode == 'val' else 0
+        step = _step(runner) if mode == 'val' else 0
         path = Path(runner.work_dir) / 'vis' / f'{mode}_{step}.png'
         write_picture(path, drawn)
         runner.visualizer.add_image(f'{mode}_predictions', drawn, step)
         self.last_grid = str(path)
         self._start(0)
+
+
+def _step(runner: Runner) -> int:
+    """What counts the evaluations: a loop of iterations is one epoch."""
+    return runner.iter if isinstance(runner.train_loop, IterBasedTrainLoop) else runner.epoch

@@ -1,6 +1,8 @@
 """The model: backbone, necks, decoder, and a loss a task."""
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel, ModuleDict, ModuleList
@@ -15,7 +17,10 @@ from mtpeft.models.losses.reduce import mean_over_processes
 from mtpeft.models.merging.model import merge_decoder
 from mtpeft.models.merging.report import MergeReport
 from mtpeft.models.merging.swaps import Merging, Swaps
+from mtpeft.models.prediction import TestCfg, TestOptions, Tta, test_options
+from mtpeft.models.prediction.predict import Network, predictions, sizes_of, wide
 from mtpeft.models.requested import asked_of, call
+from mtpeft.models.task_loss import task_loss
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.structures.levels import resize
@@ -50,14 +55,21 @@ class MultiTaskModel(Merging, BaseModel):
         img_size: Height and width of the pictures the model is trained with, in a config
             ``{{_base_.size}}``. Necks with a weight a frequency (``TSPD``) need it; pictures of
             other sizes are fine.
+        test_cfg: How pictures are predicted, such as ``dict(mode='slide', crop_size=(512, 512),
+            stride=(341, 341))``, see :class:`~mtpeft.models.prediction.TestCfg`. Default: each in
+            one pass.
+        tta: Test-time augmentation, such as ``dict(flip=True, scales=(.75, 1, 1.25))``, see
+            :class:`~mtpeft.models.prediction.Tta`. Default: none.
         init_cfg: Initialisation, see ``mmengine.model.BaseModule``.
 
     Attributes:
         tasks (dict[str, DenseTask]): The tasks by name.
+        test_options (TestOptions): ``test_cfg`` and ``tta``.
 
     Raises:
         ValueError: a task's name contains 'loss' (MMEngine sums what is called so); the streams of
-            the backbone are not the model's tasks; ``img_size`` is not a height and a width.
+            the backbone are not the model's tasks; ``img_size`` is not a height and a width; an
+            option of ``test_cfg`` or ``tta`` is out of its range.
 
     Example:
         >>> model = MultiTaskModel(
@@ -82,6 +94,8 @@ class MultiTaskModel(Merging, BaseModel):
         check_finite: bool = True,
         channels_last: bool = False,
         img_size: tuple[Count, Count] | None = None,
+        test_cfg: TestCfg | None = None,
+        tta: Tta | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         built = build_tasks(tasks)
@@ -93,6 +107,7 @@ class MultiTaskModel(Merging, BaseModel):
         check_names(built)
         self.tasks: dict[str, DenseTask] = built
         self.check_finite = check_finite
+        self.test_options = test_options(test_cfg, tta)
         self._memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.backbone = build_module(backbone, tasks=list(built))
         check_streams(self.backbone, built)
@@ -122,6 +137,7 @@ class MultiTaskModel(Merging, BaseModel):
         data_samples: Sequence[MultiTaskDataSample] | None = None,
         mode: str = 'tensor',
         tasks: Sequence[str] | None = None,
+        **options: Any,
     ) -> dict[str, Tensor] | list[MultiTaskDataSample]:
         """Logits, losses or predictions.
 
@@ -133,6 +149,7 @@ class MultiTaskModel(Merging, BaseModel):
             tasks: Names of the tasks that are wanted, all by default; not with ``mode='loss'``.
                 What belongs to others is not computed: their lanes, necks and heads. Where tasks
                 read one another (XT-Cons), only the other heads are saved.
+            **options: Of :meth:`predict`, with ``mode='predict'``.
 
         Raises:
             KeyError: an unknown task.
@@ -149,7 +166,7 @@ class MultiTaskModel(Merging, BaseModel):
                 raise ValueError(f"mode='loss' is of all tasks, got tasks={list(tasks)}.")
             return self.loss(inputs, data_samples)
         if mode == 'predict':
-            return self.predict(inputs, data_samples, tasks)
+            return self.predict(inputs, data_samples, tasks, **options)
         raise ValueError(f"mode='{mode}' is unknown. " + hint(mode, ('tensor', 'loss', 'predict')))
 
     def loss(
@@ -171,7 +188,8 @@ class MultiTaskModel(Merging, BaseModel):
         """
         self.refuse_if_merged("mode='loss'")
         logits = self._logits(inputs)
-        raw = {name: self._task_loss(task, logits[name], inputs, data_samples)
+        at_input = functools.partial(self._to_input, inputs=inputs)
+        raw = {name: task_loss(task, self.losses[name], logits[name], data_samples, at_input)
                for name, task in self.tasks.items()}  # fmt: skip
         mean = mean_over_processes(torch.stack([value.float() for value in raw.values()]))
         values = dict(zip(raw, mean, strict=True))
@@ -187,12 +205,23 @@ class MultiTaskModel(Merging, BaseModel):
         inputs: Tensor,
         data_samples: Sequence[MultiTaskDataSample] | None = None,
         tasks: Sequence[str] | None = None,
+        probabilities: bool = False,
+        test_options: TestOptions | None = None,
     ) -> list[MultiTaskDataSample]:
         """Predictions as field ``pred_<task>`` of each sample.
 
-        Logits are brought to the input's size, cropped to the picture's (``img_shape``), brought
-        to the size of the labels (``label_shape``) or, without any, to ``ori_shape``, and
-        activated there. Of ``tasks`` only, where they are named, at their cost.
+        Each is what the picture, cut out of the batch by its ``img_shape``, has alone. Logits are
+        brought to the picture's size, then to the size of the labels (``label_shape``) or, without
+        any, to ``ori_shape``, and activated there. Of ``tasks`` only, where they are named, at
+        their cost.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, normalised.
+            data_samples: One sample a picture.
+            tasks: Names of the tasks that are wanted, all by default.
+            probabilities: Whether to give the probabilities of classes too, as field
+                ``prob_<task>``.
+            test_options: Windows and views, in place of the model's own (``test_cfg``, ``tta``).
 
         Returns:
             The samples; new ones where ``data_samples`` is ``None``.
@@ -200,14 +229,20 @@ class MultiTaskModel(Merging, BaseModel):
         if data_samples is None:
             shape = dict(img_shape=tuple(inputs.shape[-2:]))
             data_samples = [MultiTaskDataSample(metainfo=shape) for _ in inputs]
-        logits = self._logits(inputs, tasks)
-        for name in logits:
-            task = self.tasks[name]
-            for index, sample in enumerate(data_samples):
-                x = self._to_input(logits[name][index : index + 1], inputs)
-                height, width = sample.get('img_shape', inputs.shape[-2:])[:2]
-                x = resize(x[..., :height, :width], _target_size(sample, (height, width)))
-                sample.set_pred(name, task.predict(x)[0])
+        wanted = requested_tasks(tasks, self.tasks)
+        made = predictions(
+            inputs,
+            [sizes_of(sample, inputs) for sample in data_samples],
+            {name: self.tasks[name] for name in wanted},
+            Network(lambda x: self._logits(x, tasks), self._padded),
+            test_options or self.test_options,
+            probabilities,
+        )
+        for index, maps in made:
+            for name, prediction in maps.items():
+                data_samples[index].set_pred(name, prediction.values)
+                if prediction.probabilities is not None:
+                    data_samples[index].set_prob(name, prediction.probabilities)
         return list(data_samples)
 
     def _merge(self, swaps: Swaps, report: MergeReport, reversible: bool) -> None:
@@ -244,49 +279,7 @@ class MultiTaskModel(Merging, BaseModel):
     def _to_input(self, logits: Tensor, inputs: Tensor) -> Tensor:
         """Float logits at the input's size, without the backbone's padding."""
         height, width = inputs.shape[-2:]
-        # float: interpolated half-precision logits would be rounded twice
-        return resize(logits.float(), self._padded((height, width)))[..., :height, :width]
-
-    def _task_loss(
-        self,
-        task: DenseTask,
-        logits: Tensor,
-        inputs: Tensor,
-        samples: Sequence[MultiTaskDataSample],
-    ) -> Tensor:
-        labels = {i: sample.get_gt(task.name) for i, sample in enumerate(samples)}
-        labels = {i: label for i, label in labels.items() if label is not None}
-        loss = self.losses[task.name]
-        if not labels:
-            # nothing to learn here, but the graph and the collective calls must be the same
-            shape = logits.shape
-            label = logits.new_zeros(shape[0], task.label_channels, *shape[-2:])
-            return loss(logits, label, torch.zeros_like(label[:, 0], dtype=torch.bool))
-        label = _stack(task, labels, samples)
-        x = self._to_input(logits[list(labels)], inputs)
-        return loss(resize(x, label.shape[-2:]), label, task.valid(label, channel_axis=1))
-
-
-def _stack(
-    task: DenseTask, labels: dict[int, Tensor], samples: Sequence[MultiTaskDataSample]
-) -> Tensor:
-    sizes = {tuple(label.shape): i for i, label in labels.items()}
-    if len(sizes) > 1:
-        found = ', '.join(f'{size} ({samples[i].get("img_path")})' for size, i in sizes.items())
-        raise ValueError(
-            f"Labels of task '{task.name}' have different sizes in one batch: {found}. "
-            'The preprocessor pads them with training=True.'
-        )
-    return torch.stack(list(labels.values()))
-
-
-def _target_size(sample: MultiTaskDataSample, size: tuple[int, int]) -> tuple[int, int]:
-    labels = list(sample.gt.values())
-    if labels:
-        size = sample.get('label_shape') or labels[0].shape[-2:]
-    else:
-        size = sample.get('ori_shape') or size
-    return tuple(size)[:2]
+        return resize(wide(logits), self._padded((height, width)))[..., :height, :width]
 
 
 def _unused_parameters(backbone: nn.Module) -> list[str]:

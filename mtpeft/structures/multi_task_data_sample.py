@@ -14,10 +14,10 @@ def field_name(prefix: str, task: str) -> str:
 class MultiTaskDataSample(BaseDataElement):
     """Labels and predictions of one picture, one ``PixelData`` a task.
 
-    Field ``gt_<task>`` holds a label, ``pred_<task>`` a prediction, each a tensor ``(C, H, W)``
-    under ``.data``. The task ``semseg`` is stored as ``gt_sem_seg`` / ``pred_sem_seg``, the names
-    of mmsegmentation, so its metrics and heads read the same sample. A task without a label has
-    no field.
+    Field ``gt_<task>`` holds a label, ``pred_<task>`` a prediction, ``prob_<task>`` probabilities
+    of classes that were asked for, each a tensor ``(C, H, W)`` under ``.data``. The task
+    ``semseg`` is stored as ``gt_sem_seg`` / ``pred_sem_seg``, the names of mmsegmentation, so its
+    metrics and heads read the same sample. A task without a label has no field.
 
     Example:
         >>> import torch
@@ -35,6 +35,10 @@ class MultiTaskDataSample(BaseDataElement):
         """Store the prediction ``(C, H, W)`` of ``task``."""
         self._set('pred', task, prediction)
 
+    def set_prob(self, task: str, probabilities: Tensor) -> None:
+        """Store the probabilities of the classes ``(C, H, W)`` of ``task``."""
+        self._set('prob', task, probabilities)
+
     def get_gt(self, task: str) -> Tensor | None:
         """The label ``(C, H, W)`` of ``task``, ``None`` where the picture has none."""
         return self._get('gt', task)
@@ -42,6 +46,10 @@ class MultiTaskDataSample(BaseDataElement):
     def get_pred(self, task: str) -> Tensor | None:
         """The prediction ``(C, H, W)`` of ``task``, ``None`` where there is none."""
         return self._get('pred', task)
+
+    def get_prob(self, task: str) -> Tensor | None:
+        """Probabilities of the classes ``(C, H, W)``, ``None`` where they were not asked for."""
+        return self._get('prob', task)
 
     @property
     def gt(self) -> dict[str, Tensor]:

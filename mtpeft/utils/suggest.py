@@ -24,6 +24,22 @@ def is_slip(text: str, word: str) -> bool:
     return text != word and '/' not in text and bool(nearest(text, [word], cutoff=0.75))
 
 
+def one_slip(word: str, others: Iterable[str]) -> str | None:
+    """The one of ``others`` that differs by a letter more, less, other, or two in another order.
+
+    Example:
+        >>> one_slip('train_cgf', ['train_cfg']), one_slip('train_data', ['train_cfg'])
+        ('train_cfg', None)
+    """
+    return next((other for other in others if word != other and _is_one_edit(word, other)), None)
+
+
+def _is_one_edit(a: str, b: str) -> bool:
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[same:], b[same:]
+    return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+
+
 def hint(word: str, valid: Iterable[str], limit: int = 12) -> str:
     """A sentence: the nearest names when there are any, then the (shortened) list of all names.
 

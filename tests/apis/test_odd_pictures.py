@@ -31,6 +31,43 @@ def test_a_picture_of_pillow_is_the_array_of_its_pixels(predict):
         np.testing.assert_allclose(predict(picture)['depth'], expected['depth'], rtol=1e-5)
 
 
+def test_a_tensor_is_rgb_as_torchvision_reads_it(predict):
+    rgb = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    np.testing.assert_array_equal(predict(tensor)['depth'], predict(Image.fromarray(rgb))['depth'])
+
+
+def test_probabilities_of_classes_on_request(predict):
+    picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    plain, asked = predict(picture), predict(picture, probabilities=True)
+    assert set(asked) - set(plain) == {'semseg_probabilities'}
+    chances = asked['semseg_probabilities']
+    assert chances.shape[:2] == (40, 50) and chances.dtype == np.float32
+    np.testing.assert_allclose(chances.sum(2), 1, atol=1e-5)
+    np.testing.assert_array_equal(chances.argmax(2), plain['semseg'])
+
+
+def test_windows_and_flips_are_those_of_the_model():
+    torch.manual_seed(0)
+    picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    slide, tta = dict(mode='slide', crop_size=(32, 32)), dict(flip=True)
+    of_config = MultiTaskInferencer(tiny_model(test_cfg=slide, tta=tta).eval())
+    given = MultiTaskInferencer(tiny_model().eval(), test_cfg=slide, tta=tta)
+    partly = MultiTaskInferencer(tiny_model(test_cfg=slide).eval(), tta=tta)
+    plain = MultiTaskInferencer(of_config.model, test_cfg=dict(mode='whole'), tta=dict(flip=False))
+    expected = of_config(picture)['depth']
+    np.testing.assert_array_equal(given(picture)['depth'], expected)
+    np.testing.assert_array_equal(partly(picture)['depth'], expected)
+    whole = MultiTaskInferencer(tiny_model().eval())(picture)['depth']
+    np.testing.assert_array_equal(plain(picture)['depth'], whole)
+    assert not np.allclose(whole, expected)
+
+
+def test_a_segmentor_of_mmsegmentation_is_told_apart():
+    with pytest.raises(TypeError, match='MultiTaskModel, got Linear'):
+        MultiTaskInferencer(torch.nn.Linear(1, 1))
+
+
 def test_no_pictures_are_no_answers(predict):
     assert predict([]) == []
 
@@ -39,11 +76,17 @@ def test_no_pictures_are_no_answers(predict):
     ('picture', 'match'),
     [
         (None, 'got NoneType'),
-        (torch.zeros(3, 8, 8), 'got Tensor'),
+        (torch.zeros(3, 8, 8), r'tensor \(3, 8, 8\) of torch.float32.*255'),
+        (torch.zeros(8, 8, 3).byte(), r'tensor \(8, 8, 3\) of torch.uint8.*picture.numpy'),
+        (torch.zeros(2, 3, 8, 8).byte(), r'tensor \(2, 3, 8, 8\).*list\(batch\)'),
+        (np.zeros((2, 4, 5, 3), np.uint8), r'list\(pictures\)'),
+        (b'bytes', 'got bytes.*Image.open'),
+        ((p for p in ()), r'got generator.*list\(pictures\)'),
+        ({}, 'got dict'),
         (np.zeros((0, 5, 3), np.uint8), 'is empty: 0 x 5'),
         (np.zeros((0, 0, 3), np.uint8), 'is empty: 0 x 0'),
-        (np.zeros((4, 5), np.uint8), r'got \(4, 5\)'),
-        (np.zeros((4, 5, 4), np.uint8), r'got \(4, 5, 4\)'),
+        (np.zeros((4, 5), np.uint8), r'array \(4, 5\) of uint8.*dstack'),
+        (np.zeros((4, 5, 4), np.uint8), r'array \(4, 5, 4\) of uint8.*fourth'),
         (np.zeros((4, 5, 3), np.float32), 'of float32'),
         (3, 'got int'),
     ],
@@ -72,7 +115,9 @@ def test_a_file_that_is_no_picture_is_named(tmp_path, kind, predict):
         bomb(path)
     else:
         path.mkdir()
-    with pytest.raises((DataFileError, FileNotFoundError), match='a.png'):
+    expected = dict(folder=(ValueError, 'a.png is a folder.*list of its files'))
+    error, words = expected.get(kind, (DataFileError, 'a.png'))
+    with pytest.raises(error, match=words):
         predict(path)
 
 

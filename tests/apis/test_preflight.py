@@ -229,15 +229,3 @@ def test_priority_belongs_to_the_runner():
     cfg = Config.fromfile(CONFIG)
     cfg.custom_hooks.append(dict(type='SummaryHook', priority='LOW'))
     check_config(cfg)
-
-
-def test_a_data_root_that_nothing_reads_names_the_options_that_count():
-    cfg = Config.fromfile(ROOT / 'configs/faar/faar_swin-t_pascal.py')
-    cfg.merge_from_dict({'data_root': '/data/P'})
-    with pytest.raises(
-        ValueError, match=r'changes nothing.*train_dataloader.dataset.data_root=/data/P'
-    ):
-        check_config(cfg)
-    loaders = {f'{s}_dataloader.dataset.data_root': '/data/P' for s in ('train', 'val', 'test')}
-    cfg.merge_from_dict(loaders)
-    check_config(cfg)

@@ -8,12 +8,13 @@ import json
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.benchmark import (
     CLOCKS,
     SWEEPS,
@@ -59,9 +60,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--trace', metavar='FILE', help='with --profile: trace for a browser')
     parser.add_argument('--json', action='store_true', help='print JSON only')
     parser.add_argument('--json-file', metavar='FILE', help='write the JSON there as well')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
-    )
+    add_config_arguments(parser, leave_out=('size',))
     args = parser.parse_args()
     for option, needed in (('values', 'sweep'), ('plot', 'sweep'), ('trace', 'profile')):
         if getattr(args, option) and not getattr(args, needed):
@@ -83,8 +82,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     if args.json or args.sweep:
         MMLogger.get_instance('benchmark', log_level='ERROR')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
     device, size = torch.device(args.device), tuple(args.size)
     if device.type == 'cpu':

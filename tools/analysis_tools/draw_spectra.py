@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models.necks import ChannelwiseSpectralFilter, CrossTaskConsensus
@@ -28,9 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument('--out', default='spectra.png', help='picture to write (spectra.png)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -101,8 +100,7 @@ def _mean(gain: np.ndarray) -> float:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     model = load(cfg, args.checkpoint)
     filters, bands = filters_of(model), bands_of(model)
     if not filters and not bands:

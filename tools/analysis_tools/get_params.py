@@ -7,11 +7,12 @@ The model is built without its pretrained weights, so no network is needed. With
 import argparse
 import json
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from mtpeft.adapters.ranks.patterns import mean_rank_in_use
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models import decoder_components, effective_components, parameter_components
@@ -24,9 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', nargs='?', help='count after loading this checkpoint')
     parser.add_argument('--json', action='store_true', help='print JSON only')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -71,8 +70,7 @@ def main() -> None:
     if args.json:
         # the table of adapted layers would go to the standard output
         MMLogger.get_instance('get_params', log_level='ERROR')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     counts = count(cfg, args.checkpoint)
     if args.json:
         print(json.dumps(counts, indent=2))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -30,6 +30,7 @@ from mtpeft.adapters.frequencies import (
     sources_of,
     spread,
 )
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.registry import MODELS
@@ -54,9 +55,7 @@ def parse_args() -> argparse.Namespace:
         '--site', metavar='NAME',
         help='layer whose singular values are drawn, as the table names it; default: the largest',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -163,8 +162,7 @@ def _once(rows: Sequence[list]) -> list[list]:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     model = build(cfg)
     sources = sources_of(model)
     if not sources:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.registry import DATASETS
 from mtpeft.visualization.colorize import colorize
@@ -45,8 +45,7 @@ def main(args: list[str] | None = None) -> int:
 
 def build_dataset(options: argparse.Namespace) -> MultiTaskDataset:
     """The data set of a config's ``{split}_dataloader``."""
-    config = Config.fromfile(options.config)
-    config.merge_from_dict(options.cfg_options or {})
+    config = read_config(options)
     init_default_scope(config.get('default_scope', 'mtpeft'))
     loader = config.get(f'{options.split}_dataloader')
     if loader is None:
@@ -62,7 +61,7 @@ def parse_args(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--number', type=int, default=8, help='how many pictures')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--epoch', type=int, default=0, help='epoch of the augmentation')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='a.b=value ...')
+    add_config_arguments(parser)
     return parser.parse_args(args)
 
 

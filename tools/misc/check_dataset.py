@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.registry import DATASETS
@@ -79,8 +80,7 @@ def main(args: list[str] | None = None) -> int:
     """
     options = parse_args(args)
     try:
-        config = Config.fromfile(options.config)
-        config.merge_from_dict(options.cfg_options or {})
+        config = read_config(options)
         init_default_scope(config.get('default_scope', 'mtpeft'))
         dataset = build_dataset(config, options.split)
     except (DataFileError, OSError, KeyError, TypeError, ValueError) as error:
@@ -95,7 +95,7 @@ def parse_args(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--limit', type=int, help='look at the first N pictures only')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='a.b=value ...')
+    add_config_arguments(parser)
     return parser.parse_args(args)
 
 

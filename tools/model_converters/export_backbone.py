@@ -11,10 +11,10 @@ precision.
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
 from safetensors.torch import save
 
 from mtpeft.apis import init_model
+from mtpeft.apis.read_config import load_config
 from mtpeft.utils.atomic import write_or_exit
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         raise SystemExit(f'Expected OUT to end in .safetensors, got {target}.')
     if target.exists() and not args.force:
         raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
-    model = init_model(Config.fromfile(args.config), args.checkpoint)
+    model = init_model(load_config(args.config), args.checkpoint)
     backbone = model.backbone
     state = {
         key: value.detach().half().contiguous() if args.half and value.is_floating_point()

@@ -17,11 +17,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
 import mtpeft
 from mtpeft.apis import init_model
 from mtpeft.apis.merged_file import is_merged, merged_state
+from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.digest import safetensors_bytes
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.utils.atomic import write_or_exit
@@ -46,8 +46,8 @@ def main() -> None:
         raise SystemExit(f'{target}: merged models are safetensors files, name it *.safetensors.')
     if target.exists() and not args.force:
         raise SystemExit(f'{target} exists. Give another name, or --force to replace it.')
-    cfg = Config.fromfile(args.config)
     try:
+        cfg = load_config(args.config)
         if is_merged(safe_load(source)):
             raise SystemExit(f'{source} is merged already. Give the checkpoint of the training.')
         model, state, meta = merged_state(cfg, init_model(cfg, source), args.tasks)

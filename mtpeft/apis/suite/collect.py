@@ -31,7 +31,8 @@ def collect(
     runs = []
     for entry in entries:
         try:
-            resolved, reason = recipe.resolve(entry.config, run_options(suite, entry)), ''
+            options, about = run_options(suite, entry), suite.about_of(entry)
+            resolved, reason = recipe.resolve(entry.config, options, about), ''
         # a config is code: anything can happen
         except Exception as error:
             resolved, reason = None, one_line(f'{type(error).__name__}: {error}')

@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from mtpeft.adapters.plugins import plugin_items
+from mtpeft.apis.data_options import RunData
+from mtpeft.apis.read_config import load_config
 
 #: Parts of a config that do not change the figures of a run. Delta_m is computed over the
 #: baselines of the suite, and a config may be given those after its runs are made; figures are of
@@ -68,14 +70,20 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def resolve(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(
+    config: str, options: Mapping[str, Any], about: RunData | None = None
+) -> dict[str, Any]:
     """Every option of a run by dotted key, without those that do not change its figures.
+
+    Args:
+        config: Path of its config.
+        options: Changes by dotted key.
+        about: Folder, tasks and size, over those of the config.
 
     Raises:
         Exception: whatever reading the config raises.
     """
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(dict(options))
+    cfg = load_config(config, options, **vars(about or RunData()))
     flat = _leaves(_without_plugin_names(cfg.to_dict()))
     return {key: value for key, value in flat.items() if _matters(key)}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,11 +61,13 @@ def write_report(
 
 def markdown(suite: Suite, summary: Summary, runs: Sequence[Run]) -> str:
     """The table, what its columns are, and every run below it."""
+    words = suite.about.words()
     header = ['method', *(_title(task, line) for task, line in summary.headline.items()),
               'Δm % ↑', 'trainable M', 'effective M', 'without M', 's/step', 'memory MB',
               'seeds']  # fmt: skip
     rows = [_row(row, summary.headline) for row in summary.rows]
-    recipe = '; '.join(f'`{key}={value}`' for key, value in suite.cfg_options.items())
+    recipe = [f'`{key}={value}`' for key, value in suite.cfg_options.items()]
+    recipe = '; '.join([*recipe, *([f'`{shlex.join(words)}`'] if words else [])])
     memory = ' and '.join(
         sorted({'of tensors on the GPU' if run.result['peak_memory_of'] == 'gpu'
                 else 'of the training process, without its loaders'

@@ -72,6 +72,7 @@ def _content(suite: Suite, run: Run) -> dict:
     options = run_options(suite, run.entry)
     config = _in_repository(run.entry.config)
     command = ['python', 'tools/train.py', config, '--seed', str(run.seed)]
+    command += suite.about_of(run.entry).words()
     if options:
         command += ['--cfg-options', *option_words(options)]
     return {

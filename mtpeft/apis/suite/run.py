@@ -103,7 +103,8 @@ class SuiteRunner:
         }
         return [
             self.python, str(self.train), run.entry.config, '--work-dir', str(run.folder.path),
-            '--seed', str(run.seed), '--resume', '--cfg-options', *option_words(options),
+            '--seed', str(run.seed), '--resume', *self.suite.about_of(run.entry).words(),
+            '--cfg-options', *option_words(options),
         ]  # fmt: skip
 
     def _one(self, run: Run, name: str) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mtpeft.apis.data_options import RunData
 from mtpeft.apis.suite.recipe import flatten
+from mtpeft.apis.task_options import task_names
 from mtpeft.utils.suggest import hint
 
 ROLES = ('single_task', 'method')
@@ -72,6 +74,7 @@ class Suite:
         entries: The methods, in the order of the table.
         cfg_options: Options of all runs, by dotted key: the recipe.
         seeds: Seeds; each entry without seeds of its own is run with each.
+        about: Folder, tasks and size of all runs, over those of their configs.
 
     Raises:
         ValueError: no entry, two with one label, or no seeds.
@@ -82,6 +85,7 @@ class Suite:
     entries: tuple[Entry, ...]
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
+    about: RunData = RunData()
 
     def __post_init__(self) -> None:
         labels = [entry.label for entry in self.entries]
@@ -95,6 +99,21 @@ class Suite:
     def seeds_of(self, entry: Entry) -> tuple[int, ...]:
         """The seeds that an entry is run with."""
         return self.seeds if entry.seeds is None else entry.seeds
+
+    def about_of(self, entry: Entry) -> RunData:
+        """Folder, tasks and size that an entry is run with; a network of one task keeps its own."""
+        one = entry.role == 'single_task'
+        return dataclasses.replace(self.about, tasks=None) if one else self.about
+
+    def with_data(self, about: RunData) -> 'Suite':
+        """The suite on other data; networks of a task that is not among its tasks are left out."""
+        wanted = set(about.tasks or ())
+        entries = tuple(
+            entry for entry in self.entries
+            if about.tasks is None or entry.role != 'single_task'
+            or wanted.issuperset(task_names(Config.fromfile(entry.config)))
+        )  # fmt: skip
+        return dataclasses.replace(self, about=about, entries=entries)
 
     def with_seeds(self, seeds: Sequence[int]) -> 'Suite':
         """The suite with these seeds for every entry."""

@@ -7,6 +7,8 @@ import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from torch.utils.data import DataLoader, Sampler
 
+from mtpeft.utils.visits import Visit, VisitFetcher
+
 
 class TrainingOnly(Sampler):
     """A sampler that gives another picture in place of one that is held out.
@@ -37,7 +39,8 @@ class TrainingOnly(Sampler):
         for position, index in enumerate(self.sampler, self.start):
             if int(index) in self.held_out:
                 key = self.seed, getattr(self.sampler, 'epoch', 0), get_rank(), position
-                index = int(np.random.default_rng(key).choice(self.training))
+                other = int(np.random.default_rng(key).choice(self.training))
+                index = index.at(other) if isinstance(index, Visit) else other
             yield index
 
     def skip(self, num_samples: int) -> None:
@@ -99,10 +102,10 @@ class HeldOut:
         size = min(self.loader.batch_size or 1, len(self.indices))
         start = (step * get_world_size() + get_rank()) * size
         chosen = [self._at(position) for position in range(start, start + size)]
-        return self.loader.collate_fn([self.loader.dataset[i] for i in chosen])
+        return self.loader.collate_fn(VisitFetcher(self.loader.dataset)(chosen))
 
-    def _at(self, position: int) -> int:
+    def _at(self, position: int) -> Visit:
         """Picture at a position in the passes over the held-out part, each in another order."""
         turn, place = divmod(position, len(self.indices))
         order = np.random.default_rng((self.seed, 1, turn)).permutation(len(self.indices))
-        return int(self.indices[order[place]])
+        return Visit(int(self.indices[order[place]]), epoch=turn)

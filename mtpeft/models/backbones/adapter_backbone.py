@@ -72,7 +72,8 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             hit, and no shared path there.
         lane_strategy: ``'vmap'`` (default), ``'fold'`` or ``'loop'``; with ``streams='network'``
             ``'fold'`` (default) or ``'loop'``.
-        with_cp: Recompute each block in the backward pass to save memory.
+        with_cp: Recompute each block in the backward pass to save memory. A network without a
+            family does so by itself (timm's gradient checkpointing), or refuses.
         clock: Config of the :class:`~mtpeft.adapters.ClockNet` that adapters with frequencies
             share, such as ``dict(tokens='prepend')``. Default: one with free tokens where a plugin
             needs it.
@@ -221,7 +222,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             if isinstance(self.family, GenericFamily):
                 levels = self.family.features(self.network, x)
                 return dict.fromkeys(wanted, levels) if self.tasks else levels
-            x = self.family.stem(self.network, self.family.padded(x))
+            x = self.family.start(self.network, x)
             return self.streams.levels(x, wanted, unreduced)
 
     def train(self, mode: bool = True) -> 'AdapterBackbone':

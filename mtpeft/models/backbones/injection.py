@@ -18,7 +18,8 @@ from mtpeft.adapters.lanes.on_map import needs_map
 from mtpeft.adapters.plugins import Plugin, Plugins, parse_plugins
 from mtpeft.models.backbones.clocks import CLOCK, make_clock
 from mtpeft.models.backbones.families import FAMILIES, Family, GenericFamily
-from mtpeft.models.backbones.families.base import ends_with
+from mtpeft.models.backbones.families.base import ends_with, measure
+from mtpeft.models.backbones.families.picture_size import built_for
 
 
 class Adapted(NamedTuple):
@@ -139,6 +140,8 @@ def inject_adapters(
                 _check_map(network, family, name, layer)
         if lanes_alone and layer.adapter.tasks:
             _without_shared(name, layer)
+    if generic and adapted:
+        _check_called(network, family, adapted)
     return adapted
 
 
@@ -158,6 +161,28 @@ def _refuse_lanes(network: nn.Module, plugins: Sequence[Plugin]) -> None:
             f"{asking.key}: lanes='task' needs to know the blocks of a backbone, and "
             f'{type(network).__name__} has no family table; it can have shared adapters '
             f'(lanes="shared"). Families with lanes: {", ".join(f.name for f in FAMILIES)}.'
+        )
+
+
+def _check_called(network: nn.Module, family: GenericFamily, adapted: Sequence[str]) -> None:
+    """Refuse layers that no level comes through: behind the levels, or of which only the weight
+    is read (torch's ``MultiheadAttention``)."""
+    seen: set[str] = set()
+    hooks = [
+        network.get_submodule(name).register_forward_hook(lambda *_, name=name: seen.add(name))
+        for name in adapted
+    ]
+    try:
+        measure(network, family.features, built_for(network))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    idle = [name for name in adapted if name not in seen]
+    if idle:
+        raise ValueError(
+            f'Adapters of {", ".join(idle[:4])}{" and more" if idle[4:] else ""} would have no '
+            f'effect: {type(network).__name__} makes its levels without calling these layers. '
+            'Name others, or leave them out (exclude=[...]).'
         )
 
 

@@ -1,5 +1,6 @@
 """Build a stock network from a config, without any download."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,13 +37,34 @@ def build_network(cfg: Mapping) -> nn.Module:
         scope = cfg['type'].split('.')[0] if '.' in str(cfg['type']) else 'mtpeft'
         with DefaultScope.overwrite_default_scope(scope):
             return MODELS.build({'type': cfg['type'], **options})
-    name = cfg['type'][len(TIMM) :]
-    architecture = name.split('.')[0]
     timm_entry(cfg['type'])
     try:
-        return timm.create_model(name, pretrained=False, **_fixed(architecture), **options)
+        network = _create(cfg['type'][len(TIMM) :], options)
     except TypeError as error:
+        name = cfg['type'][len(TIMM) :]
         raise TypeError(f"timm model '{name}' was given a wrong option: {error}.") from error
+    for module in network.modules():
+        if hasattr(module, 'qkv_bias_separate'):
+            # else the attention reads the weight of qkv without calling the layer, past an adapter
+            module.qkv_bias_separate = True
+    return network
+
+
+def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """A timm network with ``options``, and with those of the families that its class takes."""
+    ours = {'num_classes': 0}
+    for family in FAMILIES:
+        ours |= family.build_options
+    ours = {key: value for key, value in ours.items() if key not in options}
+    while True:
+        try:
+            return timm.create_model(name, pretrained=False, **ours, **options)
+        except TypeError as error:
+            # which class an architecture has shows when it is called
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if unknown is None or unknown[1] not in ours:
+                raise
+            del ours[unknown[1]]
 
 
 def timm_entry(kind: str) -> Callable:
@@ -56,13 +78,3 @@ def timm_entry(kind: str) -> Callable:
     if not is_model(architecture):
         raise KeyError(f"timm has no model '{name}'. " + hint(architecture, list_models()))
     return model_entrypoint(architecture)
-
-
-def _fixed(architecture: str) -> dict[str, Any]:
-    """Options that a family needs whatever the user asks."""
-    module = model_entrypoint(architecture).__module__
-    options = {'num_classes': 0}
-    for family in FAMILIES:
-        if module in family.timm_modules:
-            options.update(family.build_options)
-    return options

@@ -1,7 +1,7 @@
 """What a backbone family tells the library about its networks."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtpeft.models.backbones.families.picture_size import check_size
 from mtpeft.models.backbones.families.swin_parts import SwinParts
 
 #: Groups of parameters that every network has, beside those of its family.
@@ -58,7 +59,8 @@ class Family:
             classifier).
         modified_in_place: Regular expression for the end of the names of layers whose output the
             network changes in place, so that it has to be copied to be remembered.
-        timm_modules: timm modules whose models are built with ``build_options``.
+        build_options: Options that a timm network is built with, where its class takes them and
+            the config does not name them.
         on_map: Regular expression for the end of the names of Linear layers that see all tokens of
             a map in the order of the picture, ``None`` where there are none.
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
@@ -72,7 +74,6 @@ class Family:
     groups: dict[str, str] = {}
     unread: tuple[str, ...] = ()
     modified_in_place: str | None = None
-    timm_modules: tuple[str, ...] = ()
     build_options: dict[str, Any] = {}
     may_be_absent: tuple[str, ...] = ()
     on_map: str | None = None
@@ -90,6 +91,16 @@ class Family:
     def make_stages(self, network: nn.Module) -> list[Stage]:
         """The stages of ``network``."""
         raise NotImplementedError
+
+    def start(self, network: nn.Module, x: Tensor) -> Tensor:
+        """From any picture ``(B, 3, H, W)`` to the first stage's map.
+
+        Raises:
+            ValueError: the network takes pictures of one size, and this is another.
+        """
+        x = self.padded(x)
+        check_size(network, x.shape[-2:])
+        return self.stem(network, x)
 
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
         """From the picture ``(B, 3, H, W)`` to the first stage's map.
@@ -114,6 +125,13 @@ class Family:
     def before_reduction(self, merge: nn.Module, x: Tensor) -> Tensor:
         """What :meth:`reduction` takes, ``(B, h, w, k)``."""
         raise NotImplementedError
+
+    def recompute(self, network: nn.Module, value: bool) -> None:
+        """Tell a network whose blocks are not run one by one to compute them again by itself.
+
+        Raises:
+            ValueError: it cannot.
+        """
 
     # -- task tokens -----------------------------------------------------------------------------
 
@@ -173,11 +191,13 @@ def ends_with(name: str, ending: str | None) -> bool:
     return ending is not None and re.fullmatch(rf'(?:.*\.)?(?:{ending})', name) is not None
 
 
-def measure(network: nn.Module, run, size: int = 64) -> list[Tensor]:
+def measure(
+    network: nn.Module, run: Callable, size: tuple[int, int] = (64, 64)
+) -> list[Tensor]:  # fmt: skip
     """Outputs of ``run(network, x)`` on zeros, without gradients and in eval mode."""
     training = network.training
     network.eval()
     with torch.no_grad():
-        out = run(network, torch.zeros(1, 3, size, size))
+        out = run(network, torch.zeros(1, 3, *size))
     network.train(training)
     return list(out)

@@ -38,7 +38,6 @@ class TimmSwin(Family):
     prompts = 'windows'
     parts = TimmSwinParts
 
-    timm_modules = ('timm.models.swin_transformer',)
     # any picture size is taken, and windows keep their size
     build_options = dict(strict_img_size=False, always_partition=True)
 

@@ -9,8 +9,8 @@ from mtpeft.models.backbones.families.timm_swin import TimmSwin
 class TimmSwinV2(TimmSwin):
     """Swin V2 of timm: as Swin, with norms after each branch and positions from a small MLP.
 
-    Its attention uses the weight of ``qkv`` without calling the layer; asked to add the bias
-    separately it calls the layer, as an adapter needs, and adds the bias in place.
+    Its attention adds the bias of ``qkv`` in place
+    (:func:`~mtpeft.models.backbones.networks.build_network`).
     """
 
     name = 'timm Swin V2'
@@ -21,13 +21,6 @@ class TimmSwinV2(TimmSwin):
     modified_in_place = r'attn\.qkv'
     prompts = None  # its attention normalises queries and keys: not what tokens were tried with
     parts = None
-    timm_modules = ('timm.models.swin_transformer_v2',)
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__(network)
-        for module in network.modules():
-            if hasattr(module, 'qkv_bias_separate'):
-                module.qkv_bias_separate = True
 
     def reduction(self, merge: nn.Module) -> None:
         return None  # its norm comes behind it

@@ -29,7 +29,6 @@ class TimmViT(Family):
         'pos_embed': r'pos_embed|cls_token|reg_token',
     }
     unread = ('norm.', 'fc_norm.', 'head.', 'attn_pool.')
-    timm_modules = ('timm.models.vision_transformer',)
     build_options = dict(dynamic_img_size=True)
     on_map = r'attn\.(qkv|proj)|mlp\.fc[12]'
     prompts = 'sequence'
@@ -41,7 +40,8 @@ class TimmViT(Family):
     def make_stages(self, network: nn.Module) -> list[Stage]:
         depth = len(network.blocks)
         bounds = [depth * i // 4 for i in range(5)]
-        width, patch = network.embed_dim, network.patch_embed.patch_size[0]
+        # behind a CNN (hybrid ViT), patches are larger than the kernel that makes tokens of them
+        width, patch = network.embed_dim, network.patch_embed.feat_ratio()
         stages = []
         for start, end in zip(bounds, bounds[1:], strict=False):
             blocks = [f'blocks.{i}' for i in range(start, end)]
@@ -50,10 +50,10 @@ class TimmViT(Family):
         return stages
 
     def stem(self, network: nn.Module, x: Tensor) -> Tensor:
-        grid = network.patch_embed.patch_size
-        now.size = x.shape[-2] // grid[0], x.shape[-1] // grid[1]
+        x = network.patch_embed(x)
+        now.size = tuple(x.shape[1:3]) if x.ndim == 4 else network.patch_embed.grid_size
         now.prefix = network.num_prefix_tokens
-        tokens = network._pos_embed(network.patch_embed(x))
+        tokens = network._pos_embed(x)
         return network.norm_pre(network.patch_drop(tokens))
 
     def join_prompts(self, x: Tensor, prompts: Tensor) -> Tensor:

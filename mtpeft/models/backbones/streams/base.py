@@ -54,8 +54,24 @@ class Streams:
         self.tasks = tuple(tasks)
         self.tap = tap
         self.tokens = tokens
+        self._with_cp = False
         self.with_cp = with_cp
         self.lanes = self.make_lanes(self.strategy(strategy))
+
+    @property
+    def with_cp(self) -> bool:
+        """Is each block computed again in the backward pass?
+
+        Raises:
+            ValueError: set to True, and the network is one of those that cannot.
+        """
+        return self._with_cp
+
+    @with_cp.setter
+    def with_cp(self, value: bool) -> None:
+        if value != self._with_cp:
+            self.family.recompute(self.network, value)
+        self._with_cp = value
 
     @classmethod
     def strategy(cls, name: str | None) -> str:
