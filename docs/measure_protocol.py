@@ -11,6 +11,7 @@ and from the adapters that mtpeft ships, on the embedded scenes.
 """
 
 import argparse
+import dataclasses
 
 import cv2
 import numpy as np
@@ -147,10 +148,10 @@ def angle_and_scale(matrix):
 
 @torch.no_grad()
 def figures(args):
-    """Saliency and edges of the shipped adapters by each definition."""
+    """Saliency and edges of the shipped adapters by each definition, and depth at 448."""
     model = init_model(checkpoint='mtpeft:faar_efficientnet-lite2_scenes')
     data = DATASETS.build(model.cfg.val_dataloader.dataset)
-    sal, benchmark, dilated = [], [], []
+    sal, benchmark, dilated, squares = [], [], [], []
     for item in data:
         batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
         (sample,) = model.test_step(batch)
@@ -160,12 +161,27 @@ def figures(args):
         common = pred, label, label != 255
         benchmark.append(edge_update(*common, np.linspace(0, 1, 21)[1:-1], 0.0113))
         dilated.append(dilated_edge_update(*common, np.linspace(0, 1, 101), 0.0113))
+        squares.append(depth_errors(model.tasks['depth'], sample))
     for name in ('mean', 'even', 'pooled'):
         print(f'saliency, maxF {name}: {saliency_compute(pool(sal), name)["maxF"]:.2f}')
     for name, one, stats in (('benchmark', edge_compute, benchmark),
                              ('dilated', dilated_edge_compute, dilated)):  # fmt: skip
         shown = one(pool(stats))
         print(f'edges, {name}: odsF {shown["odsF"]:.2f}, oisF {shown["oisF"]:.2f}')
+    linear, nearest = np.sqrt(np.mean(squares, 0))
+    print(f'depth at 448: rmse {linear:.4f} of linear labels, {nearest:.4f} of the nearest')
+
+
+def depth_errors(task, sample):
+    """Mean squared errors at 448, with labels by linear interpolation and by the nearest pixel."""
+    pred = resize(sample.get_pred('depth')[None], SIZE)[0, 0].numpy()
+    label = sample.get_gt('depth')[0].numpy()
+    errors = []
+    for mode in ('linear', 'nearest'):
+        moved = resize_label(label, dataclasses.replace(task, interpolation=mode), SIZE)
+        valid = task.valid(moved)
+        errors.append(np.square(pred - moved)[valid].mean())
+    return errors
 
 
 def main():
