@@ -80,10 +80,9 @@ class FolderMT(FolderDataset):
         self.channels = [LabelFiles.of(spec) for spec in channels]
         self.splits = splits
         self.val_share = val_share
-        paths = {**labels, **(kwargs.pop('label_paths', None) or {})}
-        self.TREE = '\n'.join(f'    {pattern}' for pattern in self._patterns(paths))
+        self.TREE = '\n'.join(f'    {pattern}' for pattern in self._patterns(labels))
         self._check_split(split)
-        super().__init__(tasks, split, data_root, label_paths=paths, **kwargs)
+        super().__init__(tasks, split, data_root, label_paths=labels, **kwargs)
 
     def split_source(self) -> Path:
         listed = self.splits is not None and self.split is not None
