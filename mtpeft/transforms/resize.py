@@ -13,7 +13,7 @@ from mtpeft.tasks import DenseTask
 from mtpeft.tasks.dense_task import INTERPOLATIONS
 from mtpeft.transforms.resample import map_labels, resize_label, set_image
 from mtpeft.transforms.sizes import height_width
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.suggest import hint
 
 _MODES = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
@@ -46,7 +46,7 @@ class MTResize(BaseTransform):
 
     def __init__(
         self,
-        size: Count | tuple[Count, Count],
+        size: Size | tuple[Size, Size],
         keep_ratio: bool = False,
         interpolation: Literal['linear', 'cubic', 'area'] = 'linear',
         labels: bool = True,
