@@ -53,7 +53,9 @@ def drop_hooks(cfg: Config) -> None:
 def use_task_keys(cfg: Config) -> None:
     """Let ``custom_keys`` name tasks where MMEngine's constructor would build the optimizer."""
     wrapper = cfg.get('optim_wrapper')
-    if not isinstance(wrapper, Mapping) or not (wrapper.get('paramwise_cfg') or {}).get('custom_keys'):
+    if not isinstance(wrapper, Mapping) or not (wrapper.get('paramwise_cfg') or {}).get(
+        'custom_keys'
+    ):
         return
     if type_name(wrapper.get('constructor')) in ('', DefaultOptimWrapperConstructor.__name__):
         wrapper['constructor'] = f'mtpeft.{TaskwiseConstructor.__name__}'

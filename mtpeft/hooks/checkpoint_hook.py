@@ -71,7 +71,7 @@ class AdapterCheckpointHook(CheckpointHook):
     """
 
     _default_greater_keys = [*CheckpointHook._default_greater_keys, 'delta', 'odsF', 'maxF']
-    _default_less_keys = [*CheckpointHook._default_less_keys, 'rmse', 'angle', 'abs_rel']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'rmse', 'angle', 'abs_rel', 'log10']
 
     def __init__(
         self, *args: Any, full: bool = False, backend_args: dict | None = None, **kwargs: Any

@@ -16,7 +16,10 @@ _SHOWN = 4
 def about_batch(runner: Runner) -> Iterator[str]:
     """A sentence where the batch of all processes is not the one that the rate is for."""
     options = runner.auto_scale_lr or {}
-    base, size = options.get('base_batch_size'), getattr(runner.train_dataloader, 'batch_size', None)
+    base, size = (
+        options.get('base_batch_size'),
+        getattr(runner.train_dataloader, 'batch_size', None),
+    )
     if not base or not size:
         return
     processes = get_world_size()

@@ -34,7 +34,9 @@ def stacked_parameters(model: nn.Module) -> Iterator[Stacked]:
     for prefix, module in model.named_modules():
         if isinstance(module, StackedState):
             for name, parameter in module.lane_parameters().items():
-                yield Stacked(f'{prefix}.{name}' if prefix else name, parameter, tuple(module.tasks))
+                yield Stacked(
+                    f'{prefix}.{name}' if prefix else name, parameter, tuple(module.tasks)
+                )
 
 
 def key_for(name: str, custom_keys: Mapping[str, Mapping]) -> str | None:

@@ -81,9 +81,11 @@ def _base_of(optimizer: Mapping[str, Any], name: str) -> float:
     if name in optimizer:
         return optimizer[name]
     kind = optimizer['type']
-    return inspect.signature(OPTIMIZERS.get(kind) if isinstance(kind, str) else kind).parameters[
-        name
-    ].default
+    return (
+        inspect.signature(OPTIMIZERS.get(kind) if isinstance(kind, str) else kind)
+        .parameters[name]
+        .default
+    )
 
 
 def keyed_groups(

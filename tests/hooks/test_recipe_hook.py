@@ -55,7 +55,9 @@ def test_another_batch_than_the_recipes_is_warned_of(batch, steps, warned, base,
     found = [text for text in said if 'base_batch_size' in text]
     assert len(found) == (warned is not None)
     for text in found:
-        assert 'for 2 (auto_scale_lr' in text and '--auto-scale-lr' in text and 'batch_size=' in text
+        assert (
+            'for 2 (auto_scale_lr' in text and '--auto-scale-lr' in text and 'batch_size=' in text
+        )
         assert re.search(warned, text)
 
 
@@ -206,7 +208,9 @@ def test_a_key_of_the_config_counts_for_late_parameters(base, tmp_path):
     cfg = tiny(base)
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'layers.3': dict(lr_mult=0.1)})
     runner, _ = heard(cfg, tmp_path, UnfreezeHook(['layers.3'], epoch=1))
-    rates = {id(p): g['lr'] for g in runner.optim_wrapper.optimizer.param_groups for p in g['params']}
+    rates = {
+        id(p): g['lr'] for g in runner.optim_wrapper.optimizer.param_groups for p in g['params']
+    }
     named = {name: rates[id(p)] for name, p in runner.model.named_parameters() if id(p) in rates}
     other = next(rate for name, rate in named.items() if 'layers.3' not in name)
     assert named[LATE] == pytest.approx(0.1 * other)

@@ -72,7 +72,9 @@ def test_each_task_moves_as_a_parameter_of_its_own(optimizer, keys, constructor)
     groups = [dict(params=[p], lr=optimizer['lr'] * rate)
               for p, rate in zip(alone, rates_of(keys), strict=True)]  # fmt: skip
     plain = getattr(torch.optim, optimizer['type'])(groups, **options)
-    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, 9) for o in (wrapper.optimizer, plain)]
+    schedules = [
+        torch.optim.lr_scheduler.CosineAnnealingLR(o, 9) for o in (wrapper.optimizer, plain)
+    ]
     for _ in range(6):
         gradient = torch.randn(3, 4, 5)
         net.lanes.factor.grad, net.lanes.shared.grad = gradient.clone(), torch.ones(2, 2)
