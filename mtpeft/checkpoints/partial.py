@@ -54,6 +54,23 @@ def load_partly(model: nn.Module, state: Mapping[str, Tensor]) -> Differences:
     return Differences(new, gone, other)
 
 
+def from_segmentor(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """``state`` of a segmentor of mmsegmentation with its head as that of our task ``semseg``.
+
+    Args:
+        state: State dict.
+        own: Keys of the model that it is for; nothing is changed where it has no such head.
+
+    Example:
+        >>> list(from_segmentor({'decode_head.conv_seg.bias': 0}, ['decoder.heads.semseg.x']))
+        ['decoder.heads.semseg.conv_seg.bias']
+    """
+    there = 'decoder.heads.semseg.'
+    if not any(key.startswith(there) for key in own):
+        return dict(state)
+    return {re.sub(r'^decode_head\.', there, key): value for key, value in state.items()}
+
+
 def _named(message: str) -> list[str]:
     """The entries that an error of ``load_state_dict`` names."""
     return re.findall(r'^\s*(?:size mismatch for )?([\w.]+): ', message, re.M)

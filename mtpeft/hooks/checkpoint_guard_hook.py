@@ -15,7 +15,7 @@ from mtpeft.checkpoints.model_state import (
     lacks_base,
     load_checked,
 )
-from mtpeft.checkpoints.partial import describe, load_partly, of_tasks, tasks_of
+from mtpeft.checkpoints.partial import describe, from_segmentor, load_partly, of_tasks, tasks_of
 from mtpeft.checkpoints.work_dir import check_resumable
 from mtpeft.converters.files import converted
 from mtpeft.registry import HOOKS
@@ -114,6 +114,7 @@ class CheckpointGuardHook(Hook):
             return False
         except CheckpointError as error:
             try:
+                state = from_segmentor(state, model.state_dict())
                 found = load_partly(model, state)
             except RuntimeError:
                 raise error from None
