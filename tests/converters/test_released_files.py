@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from helpers.adapter_grid import stir
 from helpers.released import released_state, save_released
@@ -16,6 +17,7 @@ from mtpeft.apis import build_runner, init_model
 from mtpeft.checkpoints.contents import digests
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.converters import ditask_to_mtpeft, mtlora_to_mtpeft, tadformer_to_mtpeft
+from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,18 @@ def test_settings_of_yacs_are_read_as_a_dict_without_yacs(tmp_path):
     assert 'yacs' not in sys.modules
 
 
+def test_pretrained_weights_may_lie_in_a_file_with_settings(tmp_path):
+    """As the Swin code saves a trained classifier."""
+    options = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
+    stock = timm.create_model('swin_tiny_patch4_window7_224', num_classes=3, **options)
+    file = save_released(tmp_path / 'swin.pth', stock.state_dict(), SETTINGS)
+    name = 'timm.swin_tiny_patch4_window7_224'
+    backbone = AdapterBackbone(dict(type=name, pretrained=str(file), **options))
+    backbone.init_weights()
+    key = 'layers.2.blocks.0.attn.qkv.weight'
+    assert torch.equal(backbone.network.state_dict()[key], stock.state_dict()[key])
+
+
 HOSTILE = """
 import sys, types, torch
 config = types.ModuleType('yacs.config')
@@ -166,7 +180,11 @@ def test_scales_other_than_4_go_into_the_weights():
 B = torch.zeros(1)
 MTLORA = {f'{BLOCK}.mlp.fc1.lora_shared_{x}': B for x in 'AB'}
 DITASK = {f'{BLOCK}.mlp.fc1.lora_shared_A': B}
-TADFORMER = {**MTLORA, 'backbone.task_prompts': torch.zeros(2, 3), 'downsampler.sal.downsample_0.weight': B}
+TADFORMER = {
+    **MTLORA,
+    'backbone.task_prompts': torch.zeros(2, 3),
+    'downsampler.sal.downsample_0.weight': B,
+}
 STATIC = {**TADFORMER, f'{BLOCK}.attn.proj.lora_filter.semseg.weight': B}
 CONVERTERS = {'MTLoRA': mtlora_to_mtpeft, 'DiTASK': ditask_to_mtpeft,
               'TADFormer': tadformer_to_mtpeft}  # fmt: skip
