@@ -3,17 +3,21 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
+from skimage.morphology import thin
 
 from mtpeft.datasets.errors import DataFileError
 from mtpeft.datasets.files import read_array, read_mat, read_text, unit_vectors
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.datasets.human_parts import PERSON, read_human_parts
 from mtpeft.datasets.labels import LabelFiles
+from mtpeft.datasets.normals_classes import read_normals_classes
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
+from mtpeft.utils.suggest import hint
 
 _TREE = """\
     JPEGImages/ID.jpg
@@ -40,7 +44,7 @@ class PASCALContextMT(FolderDataset):
     - ``sal``: 1 where the distilled saliency exceeds 1/2.
     - ``normals``: distilled normals ``n = 2 x / 255 - 1``.
     - ``edge``: 1 where a pixel's class in the 459-class context map differs from that of its
-      right or lower neighbour (one pixel wide).
+      right or lower neighbour (one pixel wide); see ``edges``.
 
     Args:
         tasks: Task spec, see :func:`~mtpeft.tasks.build_tasks`.
@@ -48,9 +52,15 @@ class PASCALContextMT(FolderDataset):
         data_root: The folder ``PASCAL_MT``.
         normals_classes: Context class ids (of the .mat files) whose normals count, a list or the
             path of a JSON file with one. ``None`` keeps every class. The published protocol keeps
-            the classes that NYUD also has, by two JSON files of the original release
-            (``nyu_classes.json`` and ``context_classes.json``) that are not part of this package:
-            pass the ids they have in common to compare normals with the tables.
+            the classes that NYUD also has, by two JSON files of the original release that are not
+            part of this package, ``nyu_classes.json`` and ``context_classes.json`` (names to ids):
+            give the paths of both, or of the folder that holds them, to compare normals with the
+            tables. Kept are the context classes whose names NYUD has too, but 'unknown', and
+            'tvmonitor', as in the released code.
+        edges: How the label of ``edge`` is made of the context map: ``'borders'``, as above, or
+            ``'laplacian'``, as in the released code: where the Laplacian of the class *ids* is not
+            0, thinned. That is two pixels wide before it is thinned, and misses a border now and
+            then whose ids cancel out.
         normals_signs: Signs that turn the stored x, y, z into camera axes (x right, y down, z
             forward, so that visible surfaces have z < 0).
         **kwargs: ``label_paths`` and ``check_files`` of
@@ -84,18 +94,15 @@ class PASCALContextMT(FolderDataset):
         tasks: TaskSpec,
         split: str = 'train',
         data_root: str = 'data/PASCAL_MT',
-        normals_classes: Sequence[int] | str | None = None,
+        normals_classes: Sequence[int] | Sequence[str] | str | None = None,
         normals_signs: tuple[int, int, int] = (1, 1, 1),
+        edges: Literal['borders', 'laplacian'] = 'borders',
         **kwargs: Any,
     ) -> None:
-        if isinstance(normals_classes, str):
-            normals_classes = json.loads(read_text(normals_classes))
-        if normals_classes is not None and not all(isinstance(c, int) for c in normals_classes):
-            raise ValueError(
-                f'Expected normals_classes to be a list of context class ids, got '
-                f'{normals_classes!r}.'
-            )
-        self.normals_classes = None if normals_classes is None else sorted(normals_classes)
+        if edges not in _EDGES:
+            raise ValueError(f"edges='{edges}' is unknown. " + hint(str(edges), _EDGES))
+        self.edges = edges
+        self.normals_classes = read_normals_classes(normals_classes)
         self.normals_signs = np.asarray(normals_signs, np.float32)
         self._persons: frozenset[str] | None = None
         super().__init__(tasks=tasks, split=split, data_root=data_root, **kwargs)
@@ -116,7 +123,7 @@ class PASCALContextMT(FolderDataset):
         if task.label_key == 'human_parts' and path.suffix == '.mat':
             return read_human_parts(path)
         if task.label_key == 'edge' and path.suffix == '.mat':
-            return class_borders(self._context(info))
+            return _EDGES[self.edges](self._context(info))
         if task.label_key == 'sal':
             return (_grey(read_array(path, palette=False), path) > 127).astype(np.uint8)
         if task.label_key == 'normals':
@@ -153,6 +160,22 @@ def class_borders(classes: np.ndarray) -> np.ndarray:
     edge[:, :-1] |= classes[:, :-1] != classes[:, 1:]
     edge[:-1] |= classes[:-1] != classes[1:]
     return edge
+
+
+def laplacian_edges(classes: np.ndarray) -> np.ndarray:
+    """1 where the Laplacian of the class ids is not 0, thinned to a line, ``(H, W)``.
+
+    Example:
+        >>> classes = np.zeros((5, 6), np.uint16)
+        >>> classes[:, 3:] = 9
+        >>> laplacian_edges(classes)[1:].sum(1).tolist()  # one pixel of two, but at an end
+        [1, 1, 1, 1]
+    """
+    laplacian = cv2.Laplacian(classes.astype(np.float64), cv2.CV_64F)
+    return thin(laplacian != 0).astype(np.uint8)
+
+
+_EDGES = {'borders': class_borders, 'laplacian': laplacian_edges}
 
 
 def _grey(array: np.ndarray, path: Path) -> np.ndarray:

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mtpeft.adapters import DoRA
+from mtpeft.adapters import Adapter
 from mtpeft.hooks.added_loss import add_to_loss
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
@@ -44,7 +44,7 @@ class MagnitudePenaltyHook(Hook):
         self._last: Tensor | None = None
 
     def before_train(self, runner: Runner) -> None:
-        self.layers = dora_layers(unwrap(runner.model))
+        self.layers = layers_with_magnitudes(unwrap(runner.model))
         if not self.layers:
             raise ValueError(
                 f'{type(self).__name__} holds magnitudes of DoRA, and the model has none. Leave '
@@ -65,10 +65,11 @@ class MagnitudePenaltyHook(Hook):
             runner.message_hub.update_scalar('train/magnitude_penalty', self._last)
 
 
-def dora_layers(model: nn.Module) -> list[nn.Module]:
-    """Layers of ``model`` whose shared path is DoRA."""
+def layers_with_magnitudes(model: nn.Module) -> list[nn.Module]:
+    """Layers of ``model`` whose adapter has magnitudes of a shared path, as DoRA's has."""
     adapters = ((m, getattr(m, 'adapter', None)) for m in model.modules())
-    return [m for m, adapter in adapters if isinstance(adapter, DoRA) and adapter.shared_parameters]
+    adapted = ((m, a) for m, a in adapters if isinstance(a, Adapter) and a.shared_parameters)
+    return [m for m, adapter in adapted if hasattr(adapter, 'magnitudes')]
 
 
 def magnitude_penalty(layers: list[nn.Module]) -> Tensor:

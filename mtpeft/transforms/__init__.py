@@ -5,6 +5,7 @@ by the rules of ``results['tasks']``. Random draws come from NumPy's global gene
 data set seeds for every picture. Image-only transforms of MMCV and mmsegmentation fit in between.
 """
 
+from mtpeft.transforms.ignore_empty import MTIgnoreEmpty
 from mtpeft.transforms.pack import PackMultiTaskInputs
 from mtpeft.transforms.pad import MTPad
 from mtpeft.transforms.photometric_distortion import MTPhotometricDistortion
@@ -15,6 +16,6 @@ from mtpeft.transforms.random_scale_rotate import MTRandomScaleRotate
 from mtpeft.transforms.resize import MTResize
 
 __all__ = [
-    'MTPad', 'MTPhotometricDistortion', 'MTRandomCrop', 'MTRandomFlip', 'MTRandomScaleCrop',
-    'MTRandomScaleRotate', 'MTResize', 'PackMultiTaskInputs',
+    'MTIgnoreEmpty', 'MTPad', 'MTPhotometricDistortion', 'MTRandomCrop', 'MTRandomFlip',
+    'MTRandomScaleCrop', 'MTRandomScaleRotate', 'MTResize', 'PackMultiTaskInputs',
 ]  # fmt: skip

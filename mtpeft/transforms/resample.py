@@ -8,35 +8,53 @@ import numpy as np
 from mtpeft.tasks import DenseTask
 
 _CV_CHANNELS = 4  # OpenCV warps at most four channels at once
+#: How a picture is sampled, by name.
+PICTURE_MODES = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
+#: How the nearest pixel of a label is found, by name. INTER_NEAREST compares corners and so takes
+#: the left and upper pixel of several; the exact one aligns centres, as linear does.
+NEAREST_MODES = {'centre': cv2.INTER_NEAREST_EXACT, 'corner': cv2.INTER_NEAREST}
 
 
-def resize_label(label: np.ndarray, task: DenseTask, size: tuple[int, int]) -> np.ndarray:
+def resize_label(
+    label: np.ndarray, task: DenseTask, size: tuple[int, int], nearest: str = 'centre'
+) -> np.ndarray:
     """Resize a label ``(H, W)`` or ``(H, W, C)`` to ``size`` = ``(height, width)``.
 
     Pixel centres are aligned. Values are those of :func:`resample_label`; they do not change with
     the size (a resized depth map is in metres still).
+
+    Args:
+        label: The label.
+        task: Its task.
+        size: ``(height, width)``.
+        nearest: Of :data:`NEAREST_MODES`, for labels that take the nearest pixel.
     """
 
-    def resize(array: np.ndarray, nearest: bool) -> np.ndarray:
-        # INTER_NEAREST takes the left pixel of two; the exact one aligns centres as linear does
-        mode = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
+    def resize(array: np.ndarray, is_nearest: bool) -> np.ndarray:
+        mode = NEAREST_MODES[nearest] if is_nearest else cv2.INTER_LINEAR
         return cv2.resize(array, size[::-1], interpolation=mode)
 
     return label if label.shape[:2] == size else resample_label(label, task, resize)
 
 
 def warp_label(
-    label: np.ndarray, task: DenseTask, matrix: np.ndarray, size: tuple[int, int]
+    label: np.ndarray,
+    task: DenseTask,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    outside: float | None = None,
 ) -> np.ndarray:
     """Move a label by the affine ``matrix`` ``(2, 3)`` from old to new pixel ``(x, y)``.
 
-    Pixels from outside the old picture are invalid. The values follow the picture as the task
-    says: vectors turn, depth is divided by the enlargement.
+    Pixels from outside the old picture are invalid, or class ``outside``. The values follow the
+    picture as the task says: vectors turn, depth is divided by the enlargement.
     """
 
     def warp(array: np.ndarray, nearest: bool) -> np.ndarray:
         mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-        fill = (task.ignore_value,) * _CV_CHANNELS if nearest else 0
+        classes = task.kind in ('classes', 'binary')
+        value = outside if classes and outside is not None else task.ignore_value
+        fill = (value,) * _CV_CHANNELS if nearest else 0
         return cv2.warpAffine(
             array, matrix, size[::-1], flags=mode, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
         )

@@ -1,7 +1,7 @@
 """Another size in pixels."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import cv2
@@ -11,12 +11,16 @@ from mmcv.transforms import BaseTransform
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask
 from mtpeft.tasks.dense_task import INTERPOLATIONS
-from mtpeft.transforms.resample import map_labels, resize_label, set_image
+from mtpeft.transforms.resample import (
+    NEAREST_MODES,
+    PICTURE_MODES,
+    map_labels,
+    resize_label,
+    set_image,
+)
 from mtpeft.transforms.sizes import height_width
 from mtpeft.utils.kinds import Count
 from mtpeft.utils.suggest import hint
-
-_MODES = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 
 
 @TRANSFORMS.register_module()
@@ -33,9 +37,13 @@ class MTResize(BaseTransform):
             of the task. Evaluation of depth is by ``'nearest'``: every label is then a measured
             one, while a linear one at a rim lies between two surfaces, where a network that blurs
             is right.
+        nearest: Which pixel is the nearest one: that whose ``'centre'`` is, or, as OpenCV's
+            ``INTER_NEAREST`` and with it released code counts, that whose upper left ``'corner'``
+            is. The second moves labels to the right and down by up to half a pixel against the
+            picture (docs/protocol.md).
 
     Raises:
-        ValueError: ``size`` is not positive, or an interpolation unknown.
+        ValueError: ``size`` is not positive, or an interpolation or ``nearest`` unknown.
 
     Example:
         >>> import numpy as np
@@ -51,11 +59,10 @@ class MTResize(BaseTransform):
         interpolation: Literal['linear', 'cubic', 'area'] = 'linear',
         labels: bool = True,
         label_interpolation: Mapping[str, Literal['nearest', 'linear']] | None = None,
+        nearest: Literal['centre', 'corner'] = 'centre',
     ) -> None:
-        if interpolation not in _MODES:
-            raise ValueError(
-                f"interpolation='{interpolation}' is unknown. " + hint(interpolation, _MODES)
-            )
+        check_mode('interpolation', interpolation, PICTURE_MODES)
+        check_mode('nearest', nearest, NEAREST_MODES)
         self.label_interpolation = dict(label_interpolation or {})
         for name, mode in self.label_interpolation.items():
             if mode not in INTERPOLATIONS:
@@ -67,13 +74,14 @@ class MTResize(BaseTransform):
         self.keep_ratio = keep_ratio
         self.interpolation = interpolation
         self.labels = labels
+        self.nearest = nearest
 
     def transform(self, results: dict) -> dict:
         img = results['img']
         size = self._target(*img.shape[:2])
         if img.shape[:2] != size:
             # OpenCV saturates when it casts back to uint8: cubic overshoot does not wrap
-            resized = cv2.resize(img, size[::-1], interpolation=_MODES[self.interpolation])
+            resized = cv2.resize(img, size[::-1], interpolation=PICTURE_MODES[self.interpolation])
             # (OpenCV drops the axis of one channel)
             img = resized.reshape(*size, img.shape[2])
         set_image(results, img)
@@ -85,7 +93,7 @@ class MTResize(BaseTransform):
         mode = self.label_interpolation.get(task.name, task.interpolation)
         if mode != task.interpolation:
             task = dataclasses.replace(task, interpolation=mode)
-        return resize_label(label, task, size)
+        return resize_label(label, task, size, self.nearest)
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if not self.keep_ratio:
@@ -95,3 +103,9 @@ class MTResize(BaseTransform):
 
     def __repr__(self) -> str:
         return f'MTResize(size={self.size}, keep_ratio={self.keep_ratio})'
+
+
+def check_mode(name: str, value: str, known: Collection[str]) -> None:
+    """Raise ``ValueError`` where ``value`` is none of an option's ``known`` ones."""
+    if value not in known:
+        raise ValueError(f"{name}='{value}' is unknown. " + hint(str(value), known))

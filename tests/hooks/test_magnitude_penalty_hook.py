@@ -9,7 +9,7 @@ from torch import nn
 from mtpeft.adapters import adapt_layer
 from mtpeft.apis import build_runner
 from mtpeft.hooks import MagnitudePenaltyHook
-from mtpeft.hooks.magnitude_penalty_hook import dora_layers, magnitude_penalty
+from mtpeft.hooks.magnitude_penalty_hook import layers_with_magnitudes, magnitude_penalty
 
 
 @pytest.fixture(scope='module')
@@ -93,7 +93,7 @@ def test_the_penalty_of_two_layers():
         layers[0].adapter.magnitude[1] *= 1.5
         layers[1].adapter.magnitude *= 0.8
     assert float(magnitude_penalty(layers)) == pytest.approx(0.25 / 2 + 0.04, rel=1e-5)
-    assert dora_layers(nn.Sequential(*layers, nn.Linear(2, 2))) == layers
+    assert layers_with_magnitudes(nn.Sequential(*layers, nn.Linear(2, 2))) == layers
 
 
 def test_bad_use(base, tmp_path):

@@ -2,6 +2,7 @@
 
 from mtpeft.evaluation.functional.depth import depth_compute, depth_update
 from mtpeft.evaluation.functional.edge import edge_compute, edge_update
+from mtpeft.evaluation.functional.edge_dilated import dilated_edge_compute, dilated_edge_update
 from mtpeft.evaluation.functional.normals import angles_deg, normals_compute, normals_update
 from mtpeft.evaluation.functional.pooling import pool
 from mtpeft.evaluation.functional.saliency import saliency_compute, saliency_update
@@ -18,6 +19,6 @@ __all__ = [
     'saliency_update', 'saliency_compute',
     'normals_update', 'normals_compute', 'angles_deg',
     'depth_update', 'depth_compute',
-    'edge_update', 'edge_compute',
+    'edge_update', 'edge_compute', 'dilated_edge_update', 'dilated_edge_compute',
     'values_update', 'values_compute',
 ]  # fmt: skip

@@ -1,16 +1,25 @@
 """Edges."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
-from mtpeft.evaluation.functional import edge_compute, edge_update
+from mtpeft.evaluation.functional import (
+    dilated_edge_compute,
+    dilated_edge_update,
+    edge_compute,
+    edge_update,
+)
 from mtpeft.evaluation.functional.pooling import Statistics
 from mtpeft.evaluation.metrics.base import DenseMetric, MetricValue
 from mtpeft.registry import METRICS
 from mtpeft.tasks import DenseTask
 from mtpeft.utils.kinds import Count, Positive
+from mtpeft.utils.suggest import hint
+
+_COUNTINGS = ('benchmark', 'dilated')
 
 
 @METRICS.register_module()
@@ -37,10 +46,16 @@ class EdgeMetric(DenseMetric):
         thresholds: Number of thresholds, spread evenly inside 0..1.
         exact: Match one to one. ``False``: a pixel is right where any pixel of the other side is
             near enough.
+        counting: ``'benchmark'``: as above. ``'dilated'``: no suppression, no thinning, no
+            matching, as in forks of released code
+            (:mod:`mtpeft.evaluation.functional.edge_dilated`): every pixel of at least a threshold
+            counts, and is right within ``max_dist``, rounded to whole pixels. ``oisF`` is then the
+            mean over pictures. The forks have 101 thresholds from 0 to 1: ``thresholds=99``.
         task, collect_device, prefix, collect_dir: See :class:`DenseMetric`.
 
     Raises:
-        ValueError: ``max_dist`` is not a share between 0 and 1, ``thresholds`` is not positive.
+        ValueError: ``max_dist`` is not a share between 0 and 1, ``thresholds`` is not positive,
+            or ``counting`` is unknown, or does not match pixels as ``exact`` says.
 
     Example:
         >>> import torch
@@ -68,6 +83,7 @@ class EdgeMetric(DenseMetric):
         collect_device: str = 'gpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
+        counting: Literal['benchmark', 'dilated'] = 'benchmark',
     ) -> None:
         super().__init__(task, collect_device, prefix, collect_dir)
         if not 0 <= max_dist < 1:
@@ -76,12 +92,27 @@ class EdgeMetric(DenseMetric):
             )
         if not isinstance(thresholds, int) or thresholds < 1:
             raise ValueError(f'Expected thresholds to be a positive integer, got {thresholds!r}.')
+        if counting not in _COUNTINGS:
+            raise ValueError(
+                f"counting='{counting}' is unknown. " + hint(str(counting), _COUNTINGS)
+            )
+        if counting == 'dilated' and not exact:
+            raise ValueError(
+                "exact=False is about how pixels are matched, and counting='dilated' matches none. "
+                'Leave one of the two out.'
+            )
         self.max_dist = max_dist
-        self.thresholds = np.linspace(0, 1, thresholds + 2)[1:-1]
+        self.counting = counting
+        self.thresholds = np.linspace(0, 1, thresholds + 2)
+        if counting == 'benchmark':
+            self.thresholds = self.thresholds[1:-1]
         self.exact = exact
 
     def update(self, pred: Tensor, label: Tensor, valid: Tensor) -> Statistics:
+        if self.counting == 'dilated':
+            return dilated_edge_update(pred[0], label[0], valid, self.thresholds, self.max_dist)
         return edge_update(pred[0], label[0], valid, self.thresholds, self.max_dist, self.exact)
 
     def compute(self, pooled: Statistics) -> dict[str, float]:
-        return edge_compute(pooled)
+        dilated = self.counting == 'dilated'
+        return dilated_edge_compute(pooled) if dilated else edge_compute(pooled)
