@@ -30,20 +30,21 @@ MAY_IMPORT = {
     'evaluation': ('structures', 'tasks', 'registry', 'utils'),
     'models': ('adapters', 'ops', 'structures', 'tasks', 'registry', 'utils'),
     'checkpoints': ('adapters', 'utils'),
+    'converters': ('checkpoints', 'utils'),
     'optim': ('adapters', 'registry', 'utils'),
     'visualization': (
         'models', 'evaluation', 'adapters', 'structures', 'tasks', 'registry', 'utils',
     ),
     'hooks': (
-        'visualization', 'checkpoints', 'models', 'evaluation', 'adapters', 'registry', 'utils',
+        'visualization', 'converters', 'checkpoints', 'models', 'evaluation', 'adapters',
+        'registry', 'utils',
     ),
     'benchmark': (
         'optim', 'models', 'adapters', 'ops', 'structures', 'tasks', 'registry', 'utils',
     ),
-    'converters': ('utils',),
     'apis': (
-        'hooks', 'visualization', 'optim', 'checkpoints', 'models', 'evaluation', 'datasets',
-        'adapters', 'structures', 'tasks', 'registry', 'utils',
+        'hooks', 'visualization', 'optim', 'converters', 'checkpoints', 'models', 'evaluation',
+        'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils',
     ),
 }  # fmt: skip
 

@@ -28,6 +28,14 @@ def parse_args() -> argparse.Namespace:
         '--resume', nargs='?', const='auto', default=False, metavar='CKPT',
         help='go on from CKPT, or from the last checkpoint in the work dir (auto, the default)',
     )  # fmt: skip
+    parser.add_argument(
+        '--load-from', metavar='CKPT', help='start from these weights (load_from of the config)'
+    )
+    parser.add_argument(
+        '--partial', action='store_true',
+        help='CKPT is of another model: keep what fits, and list in the log what starts anew '
+             '(other tasks or classes need no such word)',
+    )  # fmt: skip
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument('--seed', type=int, help="seed, over the config's randomness.seed")
     parser.add_argument(
@@ -85,8 +93,9 @@ def build(args: argparse.Namespace) -> Runner:
         except WorkDirBusyError as error:
             raise SystemExit(str(error)) from error
     runner = build_runner(
-        cfg, work_dir=work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher,
-        seed=args.seed, deterministic=args.deterministic, compile=args.compile,
+        cfg, work_dir=work_dir, checkpoint=args.load_from, partial=args.partial,
+        resume=args.resume, amp=args.amp, launcher=args.launcher, seed=args.seed,
+        deterministic=args.deterministic, compile=args.compile,
     )  # fmt: skip
     runner.register_hook(SpareCheckpointHook())
     return runner

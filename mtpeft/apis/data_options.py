@@ -93,7 +93,9 @@ def set_data(
     if size is not None and isinstance(cfg.get('model'), Mapping):
         _set_model_size(cfg.model, tuple(size))
     # the variables that they came from, for whoever reads the config that a run writes
-    given = dict(data_root=data_root, tasks=tasks and cfg.model.get('tasks'), size=size and tuple(size))
+    given = dict(
+        data_root=data_root, tasks=tasks and cfg.model.get('tasks'), size=size and tuple(size)
+    )
     for name, value in given.items():
         if value is not None and name in cfg:
             cfg[name] = value

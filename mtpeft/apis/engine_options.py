@@ -44,6 +44,16 @@ class AutoScaleLR(TypedDict, total=False):
     base_batch_size: Count
 
 
+class _File(TypedDict):
+    checkpoint: str
+
+
+class LoadFrom(_File, total=False):
+    """``load_from`` of a run that starts from another model's checkpoint."""
+
+    partial: bool
+
+
 class Processes(TypedDict, total=False):
     """``env_cfg.mp_cfg``."""
 
@@ -108,7 +118,7 @@ RUN: dict[str, Any] = dict(
     default_hooks=Mapping[str, Hook | None] | None,
     custom_hooks=Sequence[Hook] | None,
     data_preprocessor=built('MODELS', 'tasks') | None,
-    load_from=str | None,
+    load_from=str | LoadFrom | None,
     resume=bool,
     launcher=Literal['none', 'pytorch', 'slurm', 'mpi'],
     env_cfg=Environment,

@@ -1,6 +1,6 @@
 """Predictions for pictures, without a Runner."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from mtpeft.apis.merged_file import is_merged, load_merged
 from mtpeft.apis.pictures import picture_file, pixels
 from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.files import safe_load
-from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.checkpoints.model_state import check_base, lacks_base, load_checked
 from mtpeft.checkpoints.schemes import use_safe_loading
+from mtpeft.converters.files import converted
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
 from mtpeft.registry import MODELS, TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.utils.requested import requested_tasks
-from mtpeft.visualization.visualizer import MultiTaskVisualizer
+from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph
 
 Picture = str | Path | np.ndarray | Image.Image | torch.Tensor
 _SHIPPED = 'mtpeft:'
@@ -42,7 +43,8 @@ def init_model(
     Args:
         config: A config or its path. ``None``: the one that a file which mtpeft ships was trained
             with. (A config is code, so that of any other file must be given.)
-        checkpoint: Trained weights, a merged model (tools/model_converters/merge_adapters.py), or
+        checkpoint: Trained weights, a file of released code (:mod:`mtpeft.converters`), a merged
+            model (tools/model_converters/merge_adapters.py), or
             ``'mtpeft:NAME'``, weights that mtpeft ships. ``None``: the pretrained base and fresh
             adapters.
         device: Where the model goes.
@@ -69,8 +71,9 @@ def init_model(
         model.cfg = cfg
         return model.to(device).eval()
     model = MODELS.build(cfg.model)
+    saved = saved and (converted(saved) or saved)
     state = None if saved is None else saved.get('state_dict', saved)
-    partial = state is None or bool(frozen_state_keys(model) - set(state))
+    partial = state is None or lacks_base(model, state)
     if partial and hasattr(model, 'init_weights'):
         model.init_weights()
     if state is not None:
@@ -101,10 +104,9 @@ def draw_predictions(
     """
     visualizer = MultiTaskVisualizer(tasks=dict(model.tasks), height=height)
     samples = _predicted(model, pictures)
-    inputs = (picture['inputs'].numpy()[::-1].transpose(1, 2, 0) for picture in pictures)
     return [
-        visualizer.draw(np.ascontiguousarray(rgb), sample)
-        for rgb, sample in zip(inputs, samples, strict=True)
+        visualizer.draw(photograph(picture['inputs']), sample)
+        for picture, sample in zip(pictures, samples, strict=True)
     ]
 
 
@@ -143,7 +145,10 @@ class MultiTaskInferencer:
         self.model = _multi_task(model)
         self.test_options = changed_options(model.test_options, test_cfg, tta)
         self.tasks = requested_tasks(tasks, model.tasks)
-        self.pipeline = Compose(_pipeline(getattr(model, 'cfg', None)))
+        cfg = getattr(model, 'cfg', None)
+        self.pipeline = Compose(_pipeline(cfg))
+        self.exif_rotation = bool(_data(cfg).get('exif_rotation', False))
+        self.channels = getattr(model.data_preprocessor, 'channels', 3)
 
     def __call__(
         self,
@@ -154,10 +159,12 @@ class MultiTaskInferencer:
         """Predict.
 
         Args:
-            images: The path of a file, read as data sets read it (without regard to EXIF); an
-                array ``(H, W, 3)``, uint8, BGR as OpenCV reads it; a picture of Pillow; a tensor
-                ``(3, H, W)``, uint8, RGB as torchvision reads it; or a list of them, of any sizes.
-                A picture's prediction does not depend on the others.
+            images: The path of a file, read as data sets read it (turned as EXIF says only where
+                the config's test data are, ``exif_rotation``); an array ``(H, W, 3)``, uint8, BGR
+                as OpenCV reads it; a picture of Pillow; a tensor ``(3, H, W)``, uint8, RGB as
+                torchvision reads it; or a list of them, of any sizes. A model of C channels other
+                than 3 takes arrays ``(H, W, C)`` or ``.npy`` files, BGR first where there are
+                colours. A picture's prediction does not depend on the others.
             tasks: Tasks to return in this call, of those the inferencer has.
             probabilities: Whether to give the probabilities of the classes too, as
                 ``'<task>_probabilities'``, ``(H, W, C)`` float32.
@@ -188,7 +195,10 @@ class MultiTaskInferencer:
             ValueError: it is no picture, an empty one, or an address instead of a path.
         """
         path = str(picture) if isinstance(picture, str | Path) else ''
-        image = picture_file(path) if path else pixels(picture, index)
+        exif = self.exif_rotation
+        image = (
+            picture_file(path, exif) if path else pixels(picture, index, self.channels, exif)
+        )  # fmt: skip
         size = image.shape[:2]
         results = dict(
             img=image, img_path=path, img_id=str(index), sample_idx=index, img_shape=size,
@@ -224,10 +234,14 @@ def _predicted(
         return model(**data, mode='predict', tasks=tasks, **options)
 
 
+def _data(cfg: Config | None) -> Mapping:
+    """The data set of a config's test."""
+    loader = cfg.get('test_dataloader') if cfg is not None else None
+    return loader['dataset'] if loader else {}
+
+
 def _pipeline(cfg: Config | None) -> list:
-    steps: list = [dict(type='PackMultiTaskInputs')]
-    if cfg is not None and cfg.get('test_dataloader'):
-        steps = cfg.test_dataloader.dataset.get('pipeline') or steps
+    steps = _data(cfg).get('pipeline') or [dict(type='PackMultiTaskInputs')]
     return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps]
 
 

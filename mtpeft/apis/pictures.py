@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from mtpeft.datasets.files import read_image
+from mtpeft.datasets.files import read_image, to_rgb
 from mtpeft.utils.paths import local_path
 
 _EXPECTED = (
@@ -16,8 +16,12 @@ _EXPECTED = (
 )
 
 
-def picture_file(path: str) -> np.ndarray:
-    """The picture of a file, ``(H, W, 3)``, uint8, BGR.
+def picture_file(path: str, exif: bool = False) -> np.ndarray:
+    """The picture of a file, ``(H, W, 3)``, uint8, BGR (of ``.npy``: ``(H, W, C)``).
+
+    Args:
+        path: The file.
+        exif: Turn it as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -32,21 +36,26 @@ def picture_file(path: str) -> np.ndarray:
         )
     if not place.is_file():
         raise FileNotFoundError(f'{path}: no such file (looked from {Path.cwd()}).')
-    return read_image(path)
+    return read_image(path, exif)
 
 
-def pixels(picture: Any, index: int) -> np.ndarray:
+def pixels(picture: Any, index: int, channels: int = 3, exif: bool = False) -> np.ndarray:
     """A picture that is in memory, ``(H, W, 3)``, uint8, BGR.
 
     Args:
         picture: A picture of Pillow (brought to RGB), an array or a tensor.
         index: Its place, for messages.
+        channels: Another number than 3: an array ``(H, W, channels)`` of numbers.
+        exif: Turn a picture of Pillow as its EXIF orientation says.
 
     Raises:
         ValueError: another type, shape or kind of numbers, or no pixels.
     """
+    if channels != 3:
+        return _of_channels(picture, index, channels)
     if isinstance(picture, Image.Image):
-        picture = np.asarray(picture.convert('RGB'))[..., ::-1]
+        picture = ImageOps.exif_transpose(picture) if exif else picture
+        picture = np.asarray(to_rgb(picture, f'Picture {index}'))[..., ::-1]
     elif isinstance(picture, torch.Tensor):
         picture = _of_tensor(picture, index)
     elif not isinstance(picture, np.ndarray):
@@ -62,6 +71,20 @@ def pixels(picture: Any, index: int) -> np.ndarray:
     if not picture.size:
         raise ValueError(f'Picture {index} is empty: {picture.shape[0]} x {picture.shape[1]}.')
     return np.ascontiguousarray(picture)
+
+
+def _of_channels(picture: Any, index: int, channels: int) -> np.ndarray:
+    fits = isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == channels
+    if not fits or not picture.size or picture.dtype.kind not in 'uif':
+        got = f'{picture.shape} of {picture.dtype}' if isinstance(picture, np.ndarray) else ''
+        raise ValueError(
+            f'Expected picture {index} to be an array (H, W, {channels}) of numbers, or the path '
+            f'of one as .npy, since the model takes {channels} channels; got '
+            f'{got or type(picture).__name__}.'
+        )
+    return np.ascontiguousarray(
+        picture if picture.dtype == np.uint8 else picture.astype(np.float32)
+    )  # fmt: skip
 
 
 def _of_tensor(picture: torch.Tensor, index: int) -> np.ndarray:

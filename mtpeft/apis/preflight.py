@@ -109,5 +109,6 @@ def _check_parts(cfg: Mapping) -> None:
 
 def _check_load_from(cfg: Mapping) -> None:
     path = cfg.get('load_from')
+    path = path['checkpoint'] if isinstance(path, Mapping) else path
     if path and '://' not in path and not Path(path).expanduser().exists():
         raise ConfigError(f"load_from: there is no file '{path}'.")

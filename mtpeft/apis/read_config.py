@@ -54,7 +54,9 @@ def read_config(args: argparse.Namespace) -> Config:
     """
     names = ('data_root', 'tasks', 'size')
     try:
-        return load_config(args.config, args.cfg_options, **{n: getattr(args, n, None) for n in names})
+        return load_config(
+            args.config, args.cfg_options, **{n: getattr(args, n, None) for n in names}
+        )
     except (ConfigError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from error
 

@@ -34,6 +34,7 @@ def build_runner(
     *,
     work_dir: str | None = None,
     checkpoint: str | None = None,
+    partial: bool = False,
     resume: str | bool = False,
     amp: bool = False,
     launcher: str = 'none',
@@ -54,6 +55,9 @@ def build_runner(
         work_dir: Folder of logs and checkpoints. Default: ``cfg.work_dir``, else
             ``work_dirs/<name of the config>``.
         checkpoint: Weights to start from or to test, as ``load_from``.
+        partial: Train on from a checkpoint of another model, as
+            ``load_from=dict(checkpoint=..., partial=True)``: what fits is kept, what starts anew
+            is listed in the log. (Other tasks and other classes need no such word.)
         resume: ``True`` or ``'auto'`` goes on from the last checkpoint in ``work_dir`` (from the
             start if there is none), a path from that one. (So does ``resume=True`` of a config
             without ``load_from``.)
@@ -79,11 +83,11 @@ def build_runner(
     use_safe_loading()
     cfg = copy.deepcopy(cfg)
     cfg.setdefault('default_scope', 'mtpeft')
-    _set_files(cfg, work_dir, checkpoint, resume)
+    partial |= _set_files(cfg, work_dir, checkpoint, resume)
     _set_randomness(cfg, seed, deterministic)
     if amp:
         _use_amp(cfg)
-    _keep_hooks(cfg)
+    _keep_hooks(cfg, partial)
     _count_passes(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
@@ -95,11 +99,16 @@ def build_runner(
 
 def _set_files(
     cfg: Config, work_dir: str | None, checkpoint: str | None, resume: str | bool
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
+    """Set where a run reads and writes; whether ``load_from`` says ``partial``."""
     cfg.work_dir = work_dir or work_dir_of(cfg)
+    source = cfg.get('load_from')
+    if isinstance(source, Mapping):
+        cfg.load_from = source['checkpoint']
     if checkpoint is not None:
         cfg.load_from = checkpoint
     _set_resume(cfg, resume)
+    return isinstance(source, Mapping) and bool(source.get('partial'))
 
 
 def work_dir_of(cfg: Config) -> str:
@@ -147,22 +156,26 @@ def _checkpoint_folder(cfg: Config) -> str:
     return checkpoint_folder(cfg.work_dir, options.get('out_dir'))
 
 
-def _keep_hooks(cfg: Config) -> None:
+def _keep_hooks(cfg: Config, partial: bool = False) -> None:
     """Put back hooks on which a right result hangs: a list in a config replaces that of its base.
 
-    The guard comes first, to check what is loaded before any other hook uses it.
+    The guard comes first, to check what is loaded before any other hook uses it; with ``partial``
+    it is told so.
     """
     own = list(cfg.get('custom_hooks') or [])
     there = {_name_of(hook) for hook in own}
     writes = str((cfg.get('default_hooks') or {}).get('checkpoint', {}).get('type', ''))
     needed = [name for name in _KEPT if name not in there]
-    if not writes.endswith(_HOOK):
+    if not writes.endswith(_HOOK) and not partial:
         needed = [name for name in needed if name not in _OF_OURS]
     if 'SyncBuffersHook' in there and 'SyncNormStatsHook' in needed:
         needed.remove('SyncNormStatsHook')
     put = {name: dict(type=f'mtpeft.{name}') for name in needed}
     guard = put.pop('CheckpointGuardHook', None)
     cfg.custom_hooks = [*([guard] if guard else []), *own, *put.values()]
+    for hook in cfg.custom_hooks if partial else ():
+        if _name_of(hook) == 'CheckpointGuardHook' and isinstance(hook, Mapping):
+            hook['partial'] = True
 
 
 def _name_of(hook: Mapping | Hook) -> str:

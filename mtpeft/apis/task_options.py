@@ -117,7 +117,9 @@ def _is_one_of(value: Any, names: set[str]) -> bool:
 
 def _drop_baselines(cfg: Config, names: Sequence[str]) -> None:
     for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
-        if not isinstance(evaluator, Mapping) or not isinstance(evaluator.get('baselines'), Mapping):
+        if not isinstance(evaluator, Mapping) or not isinstance(
+            evaluator.get('baselines'), Mapping
+        ):
             continue
         without = [name for name in names if name not in evaluator['baselines']]
         if without:

@@ -5,18 +5,15 @@ import os
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from mtpeft.checkpoints.contents import DIGEST, changed, not_finite, shown
-
-_BUFFER_METHODS = {name: getattr(HistoryBuffer, name) for name in ('min', 'max', 'current', 'mean')}
+from mtpeft.utils.plain_pickle import plain_content
 
 
 class CheckpointError(RuntimeError):
@@ -51,8 +48,8 @@ def name_of(checkpoint: Mapping) -> str:
 def safe_load(path: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoint:
     """Read a checkpoint without running any code that the file may hold.
 
-    Tensors, plain containers, NumPy numbers and arrays, and MMEngine's ``HistoryBuffer`` (the
-    smoothed log of a run) are all that is let in; there is no fallback.
+    Tensors, plain containers, and what :func:`~mtpeft.utils.plain_pickle.plain_content` names are
+    all that is let in; there is no fallback.
 
     Args:
         path: A file of ``torch.save`` or ``.safetensors``.
@@ -69,7 +66,7 @@ def safe_load(path: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoint:
     if path.suffix == '.safetensors':
         return as_checkpoint(_load_safetensors(path, map_location), path)
     try:
-        with torch.serialization.safe_globals(_allowed()):
+        with plain_content():
             data = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL ([\w.]+)', str(error))
@@ -190,25 +187,3 @@ def _from_json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _buffer_method(owner: type, name: str) -> Callable:
-    # HistoryBuffer pickles its methods as getattr(HistoryBuffer, 'mean'). The real getattr would
-    # let a file reach any attribute of anything it can name.
-    if owner is not HistoryBuffer or name not in _BUFFER_METHODS:
-        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr ({name})')
-    return _BUFFER_METHODS[name]
-
-
-def _allowed() -> list:
-    core = np._core if hasattr(np, '_core') else np.core
-    numpy_1 = [
-        (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-        (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
-    ]
-    kinds = ('bool', 'int8', 'uint8', 'int16', 'int32', 'int64', 'uint32', 'float32', 'float64')
-    dtypes = {type(np.dtype(kind)) for kind in kinds}
-    return [
-        HistoryBuffer, (_buffer_method, 'builtins.getattr'), np.ndarray, np.dtype, *dtypes,
-        core.multiarray._reconstruct, core.multiarray.scalar, *numpy_1,
-    ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 Any module may take part. ``frozen_state_keys() -> set[str]`` names the entries of its own state
 dict that training never changes; ``base_identity() -> dict`` says where they came from (``type``,
-``source`` and ``sha256``, a digest of them).
+``source`` and ``sha256``, a digest of them); ``unread_state_keys() -> set[str]`` names entries that
+no output depends on, so that a file without them is whole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,11 +20,22 @@ _SHOWN = 4
 
 def frozen_state_keys(model: nn.Module) -> set[str]:
     """Keys of ``model.state_dict()`` that its modules declare frozen."""
+    return _declared(model, 'frozen_state_keys')
+
+
+def lacks_base(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Is an entry absent from ``state`` that is declared frozen, and that an output depends on?"""
+    absent = frozen_state_keys(model) - set(state)
+    return bool(absent) and bool(absent - _declared(model, 'unread_state_keys'))
+
+
+def _declared(model: nn.Module, method: str) -> set[str]:
+    """The keys that the modules of ``model`` name by ``method``."""
     return {
         f'{name}.{key}' if name else key
         for name, module in model.named_modules()
-        if hasattr(module, 'frozen_state_keys')
-        for key in module.frozen_state_keys()
+        if hasattr(module, method)
+        for key in getattr(module, method)()
     }
 
 
@@ -95,7 +107,7 @@ def load_checked(
         CheckpointError: a key is missing or unexpected, or a shape differs (such as a rank above
             that of the model's adapters).
     """
-    _check_numbers(model, state, what)
+    check_numbers(model, state, what)
     try:
         found = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
@@ -116,8 +128,12 @@ def load_checked(
     raise CheckpointError(_other_architecture(what, lines, 'are missing or unknown'))
 
 
-def _check_numbers(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Refuse complex numbers, truth values or integers where the model has another kind."""
+def check_numbers(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Refuse complex numbers, truth values or integers where the model has another kind.
+
+    Raises:
+        CheckpointError: there are some.
+    """
     own = model.state_dict()
     wrong = [
         f'{key}: expected {own[key].dtype}, got {value.dtype}'

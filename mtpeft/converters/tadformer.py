@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from mtpeft.converters.released import rename
+from mtpeft.converters.kinds import TADFORMER, check_kind
+from mtpeft.converters.released import rename, scaled
 
 _PROMPTS = 'backbone.task_prompts'
 _LAYER = r'^backbone\.network\.layers\.(\d+)\.'
@@ -27,7 +29,9 @@ _RULES = (
 
 
 def tadformer_to_mtpeft(
-    state: Mapping[str, Tensor], tasks: Sequence[str] | None = None
+    state: Mapping[str, Tensor],
+    tasks: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Tensor]:
     """Rename the weights of a TADFormer model for ``configs/tadformer/*_swin-t_*``.
 
@@ -38,26 +42,21 @@ def tadformer_to_mtpeft(
         state: The released state dict, with the dynamic filter (``lora_filter.chan_FilterNorm``).
         tasks: Whose prompts the rows of ``task_prompts`` are. Default: the tasks in the order in
             which their projections (``downsampler.<task>``) stand in the file.
+        settings: The file's ``'config'``, for scales other than 4, which go into B as in
+            :func:`~mtpeft.converters.mtlora_to_mtpeft`.
 
     Returns:
         The state dict of a ``MultiTaskModel``.
 
     Raises:
-        ValueError: the state dict is none of TADFormer's, has another filter or a key of no known
+        ValueError: the state dict is of another code, has the static filter or a key of no known
             kind, or its prompts are no multiple of the tasks.
     """
+    check_kind(state, TADFORMER)
     if _PROMPTS not in state:
-        raise ValueError(
-            f"expected the state dict of a TADFormer model (with '{_PROMPTS}'), got keys such as "
-            f'{sorted(state)[:3]}.'
-        )
-    renamed = rename(state, _RULES, re.escape(_PROMPTS))
+        raise ValueError(f"expected a TADFormer model with '{_PROMPTS}', which is missing.")
+    renamed = rename(scaled(state, settings), _RULES, re.escape(_PROMPTS))
     for key, value in renamed.items():
-        if '.lora_' in key:
-            raise ValueError(
-                f"The key '{key}' is of no known kind: expected lora_shared_A, lora_shared_B, and "
-                "the dynamic filter's lora_filter.conv and lora_filter.chan_FilterNorm."
-            )
         if key.endswith('.adapter.filter.weight'):
             renamed[key] = value.flatten(1)  # a convolution of 1 x 1 there
     prompts = state[_PROMPTS]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mtpeft.datasets.files import read_text
+from mtpeft.datasets.files import read_lines
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.randomness import SharedCounter, seeded, uniform_of
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.transforms.resample import resize_label
 from mtpeft.transforms.stock import refuse_geometric
 from mtpeft.utils.kinds import Count, Index, Share, Transform
 from mtpeft.utils.suggest import hint
@@ -50,6 +51,8 @@ class MultiTaskDataset(BaseDataset):
             the path of a text file with one id a line.
         allow_missing_labels: Whether a label that is absent from the data is allowed (the picture
             then lacks that task) or an error.
+        resize_labels: Whether a label of another size than its picture (half of it, say) is
+            resized to it, by the rules of its task, or an error. The sides must have one ratio.
         metainfo: Meta information, see MMEngine's ``BaseDataset``.
         indices: Use only the first ``n`` pictures, or those at these positions.
         serialize_data: Keep the list of pictures in one buffer that workers share.
@@ -87,6 +90,7 @@ class MultiTaskDataset(BaseDataset):
         missing: Share | Mapping[str, Share] = 0.0,
         labelled_ids: Mapping[str, Sequence[str] | str] | None = None,
         allow_missing_labels: bool = False,
+        resize_labels: bool = False,
         metainfo: Mapping | None = None,
         indices: Count | Sequence[Index] | None = None,
         serialize_data: bool = True,
@@ -104,6 +108,7 @@ class MultiTaskDataset(BaseDataset):
         self.missing = self._shares(missing)
         self.labelled_ids = self._read_ids(labelled_ids or {})
         self.allow_missing_labels = allow_missing_labels
+        self.resize_labels = resize_labels
         self._epoch = SharedCounter()
         super().__init__(
             metainfo=metainfo, data_root=str(data_root), data_prefix={}, indices=indices,
@@ -171,9 +176,20 @@ class MultiTaskDataset(BaseDataset):
             DataFileError: the label does not fit; the message names the file.
         """
         label = self.load_label(info, task) if self.has_label(info, task) else None
-        if label is not None:
-            check_label(label, task, size, self.label_source(info, task))
+        if label is None:
+            return None
+        source, own = self.label_source(info, task), label.shape[:2]
+        if self.resize_labels and own != size and same_shape(own, size):
+            check_label(label, task, own, source)
+            return resize_label(label, task, size)
+        check_label(label, task, size, source, self.size_advice(info, label, size))
         return label
+
+    def size_advice(self, info: dict, label: np.ndarray, size: tuple[int, int]) -> str:
+        """What to do about a label that is not as large as its picture ``size``."""
+        if not self.resize_labels and label.ndim >= 2 and same_shape(label.shape[:2], size):
+            return 'Export it again at the size of the picture, or set resize_labels=True.'
+        return ''
 
     def load_sample(self, idx: int) -> dict:
         """The results dict of a picture, before the pipeline."""
@@ -250,7 +266,7 @@ class MultiTaskDataset(BaseDataset):
         for name, entries in given.items():
             self._check_task('labelled_ids', name)
             if isinstance(entries, str):
-                entries = read_text(entries).split()
+                entries = read_lines(entries)
             ids[name] = frozenset(map(str, entries))
         return ids
 
@@ -271,3 +287,13 @@ def _scoped(cfg: Mapping) -> dict:
     # under the default scope of another package, our names would be searched there
     ours = cfg.get('type') in TRANSFORMS.module_dict
     return {**cfg, 'type': f'mtpeft.{cfg["type"]}'} if ours else dict(cfg)
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes ``(H, W)`` have one ratio of their sides, but for a pixel.
+
+    Example:
+        >>> same_shape((20, 31), (40, 61)), same_shape((61, 40), (40, 61))
+        (True, False)
+    """
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)

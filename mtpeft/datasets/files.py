@@ -4,39 +4,95 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.tasks import DenseTask
 from mtpeft.utils.suggest import hint
 
+_PICTURES = ('.png', '.tif', '.tiff', '.bmp', '.pgm', '.ppm', '.pnm')
+_LOSSY = ('.jpg', '.jpeg', '.webp')
+#: modes of Pillow whose numbers are exactly those of the file
+_EXACT = ('1', 'L', 'P', 'I', 'F', 'RGB')
+_TURNED = 0x0112  # the EXIF tag of the orientation
 
-def read_image(path: str | Path) -> np.ndarray:
-    """A picture ``(H, W, 3)``, uint8, BGR, without regard to EXIF (labels have none).
+
+def read_image(path: str | Path, exif: bool = False) -> np.ndarray:
+    """A picture ``(H, W, 3)``, uint8, BGR; of an ``.npy`` file ``(H, W, C)``.
+
+    Grey and palette pictures become colours. An array of any number of channels keeps its values
+    (uint8, else as float32); its first three channels are taken for R, G, B.
+
+    Args:
+        path: The file.
+        exif: Turn the picture as its EXIF orientation says, as viewers do. Labels have none, so
+            those that were drawn on the stored pixels need it off.
 
     Raises:
-        FileNotFoundError, DataFileError: naming the file.
+        FileNotFoundError, DataFileError: naming the file; more than 8 bits, or transparency.
     """
+    if Path(path).suffix.lower() == '.npy':
+        return _channels(read_array(path), path)
     # Pillow, because OpenCV fills the rest of a truncated JPEG with grey and says nothing
-    rgb = _reading(path, lambda p: np.asarray(Image.open(p).convert('RGB')))
+    rgb = np.asarray(to_rgb(_reading(path, lambda p: _opened(p, exif)), str(path)))
     return np.ascontiguousarray(rgb[..., ::-1])
 
 
-def read_array(path: str | Path) -> np.ndarray:
-    """An array from ``.npy``, or from ``.png`` as it is stored (palette indices, 16 bits).
+def to_rgb(picture: Image.Image, source: str) -> Image.Image:
+    """A picture of Pillow in 8-bit colours.
+
+    Raises:
+        DataFileError: it has more than 8 bits a channel, or transparent pixels.
+    """
+    mode = picture.mode
+    if mode[0] in 'IF':
+        raise DataFileError(
+            f'{source}: is a grey picture of more than 8 bits (mode {mode}), of which 8 bits would '
+            'be white. Convert it to 8 bits, or save its values with np.save as .npy.'
+        )
+    if 'A' in mode.upper().replace('LAB', '') or 'transparency' in picture.info:
+        alpha = np.asarray(picture.convert('RGBA'))[..., 3]
+        if (alpha != 255).any():
+            raise DataFileError(
+                f'{source}: {(alpha != 255).mean():.1%} of the pixels are transparent (mode '
+                f'{mode}), whose colour nobody sees. Put the picture on a background; channels '
+                'beside the colours come as .npy.'
+            )
+    return picture.convert('RGB')
+
+
+def turned_by_exif(path: str | Path) -> bool:
+    """Whether EXIF says that rows of the stored picture are columns of what people see."""
+    if Path(path).suffix.lower() == '.npy' or not Path(path).is_file():
+        return False
+    return _reading(path, lambda p: Image.open(p).getexif().get(_TURNED, 1)) in (5, 6, 7, 8)
+
+
+def read_array(path: str | Path, palette: bool = True) -> np.ndarray:
+    """An array from ``.npy``, or from a lossless picture file exactly as it is stored.
+
+    That is bool for black and white, the indices of a palette, uint8, uint16 (grey or colours),
+    int32 or float32.
+
+    Args:
+        path: The file.
+        palette: Whether indices of a palette mean something; ``False`` refuses them.
 
     Raises:
         FileNotFoundError, DataFileError: naming the file.
     """
     suffix = Path(path).suffix.lower()
-    readers: dict[str, Callable[[Path], np.ndarray]] = {
-        '.npy': lambda p: np.load(p, allow_pickle=False),
-        '.png': lambda p: np.array(Image.open(p)),
-    }
-    if suffix not in readers:
-        raise DataFileError(f"{path}: cannot read '{suffix}' files. " + hint(suffix, readers))
-    array = _reading(path, readers[suffix])
+    if suffix in _LOSSY:
+        raise DataFileError(
+            f'{path}: {suffix} changes the numbers of a label. Export it again as .png or .npy.'
+        )
+    if suffix != '.npy' and suffix not in _PICTURES:
+        known = ('.npy', *_PICTURES)
+        raise DataFileError(f"{path}: cannot read '{suffix}' files. " + hint(suffix, known))
+    if suffix in _PICTURES:
+        return _pixels(path, palette)
+    array = _reading(path, lambda p: np.load(p, allow_pickle=False))
     if not isinstance(array, np.ndarray):
         names = ', '.join(array.files) or 'none'
         array.close()
@@ -46,8 +102,16 @@ def read_array(path: str | Path) -> np.ndarray:
         )
     if array.dtype.kind not in 'biuf':
         raise DataFileError(f'{path}: expected numbers, got an array of {array.dtype}.')
-    # Pillow opens 16-bit PNG files as 32-bit integers in some versions
-    return array.astype(np.uint16) if suffix == '.png' and array.dtype == np.int32 else array
+    return array.astype(array.dtype.newbyteorder('='), copy=False)
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a text file that hold something, without white space at their ends.
+
+    Raises:
+        DataFileError: see :func:`read_text`.
+    """
+    return [line for line in map(str.strip, read_text(path).splitlines()) if line]
 
 
 def read_text(path: str | Path) -> str:
@@ -92,48 +156,40 @@ def read_mat(path: str | Path, key: str) -> np.ndarray:
     return content[key]
 
 
-def read_label(path: str | Path, task: DenseTask) -> np.ndarray:
-    """A label as its task's kind stores it.
-
-    Classes and binary labels are integers; vectors ``.npy`` or RGB ``.png`` (see
-    :func:`unit_vectors`); values floating point.
-    """
-    array = read_array(path)
-    if task.kind in ('classes', 'binary'):
-        return whole_numbers(array, path)
-    return unit_vectors(array, path) if task.kind == 'vectors' else array.astype(np.float32)
-
-
-def whole_numbers(array: np.ndarray, path: str | Path) -> np.ndarray:
-    """Class indices 0..255 stored as any type, as uint8.
+def whole_numbers(array: np.ndarray, path: str | Path, highest: int = 255) -> np.ndarray:
+    """Class indices stored as any type, as uint8 (uint16 where ``highest`` is beyond 255).
 
     Raises:
-        DataFileError: a value is not a whole number in 0..255.
+        DataFileError: a value is not a whole number in 0..``highest``.
     """
-    converted = array.astype(np.uint8)
-    if array.dtype != np.uint8 and not np.array_equal(converted, array):
+    kind = np.uint8 if highest <= 255 else np.uint16
+    with np.errstate(invalid='ignore'):
+        converted = array.astype(kind)
+    if array.dtype != kind and not np.array_equal(converted, array):
         raise DataFileError(
-            f'{path}: expected whole numbers between 0 and 255, got {array.dtype} values from '
-            f'{array.min()} to {array.max()}. Export the label as class indices.'
+            f'{path}: expected whole numbers between 0 and {np.iinfo(kind).max}, got {array.dtype} '
+            f'values from {array.min()} to {array.max()}. Export the label as class indices.'
         )
     return converted
 
 
 def unit_vectors(array: np.ndarray, path: str | Path) -> np.ndarray:
-    """Vectors of unit length, 0 where there is none, from ``(H, W, 3)`` values or 8-bit colours.
+    """Vectors of unit length, 0 where there is none, from ``(H, W, 3)`` values or colours.
 
-    Colours mean ``n = 2 x / 255 - 1``. A vector shorter than 1/10 counts as none.
+    Colours of 8 bits mean ``n = 2 x / 255 - 1``, of 16 bits ``n = 2 x / 65535 - 1``. A vector
+    shorter than 1/10 counts as none.
 
     Raises:
         DataFileError: wrong shape, or values outside -1..1 or not finite.
     """
     if array.ndim != 3 or array.shape[2] != 3:
         raise DataFileError(f'{path}: expected normals of shape (H, W, 3), got {array.shape}.')
-    if array.dtype == np.uint8:
-        array = array.astype(np.float32) * (2 / 255) - 1
+    if array.dtype in (np.uint8, np.uint16):
+        array = array.astype(np.float32) * (2 / np.iinfo(array.dtype).max) - 1
     elif not np.issubdtype(array.dtype, np.floating):
         raise DataFileError(
-            f'{path}: expected floating-point normals or 8-bit colours, got {array.dtype}.'
+            f'{path}: expected floating-point normals or colours of 8 or 16 bits, got '
+            f'{array.dtype}.'
         )
     array = array.astype(np.float32)
     if not np.isfinite(array).all() or np.abs(array).max(initial=0) > 1.01:
@@ -143,6 +199,69 @@ def unit_vectors(array: np.ndarray, path: str | Path) -> np.ndarray:
         )
     length = np.linalg.norm(array, axis=-1, keepdims=True)
     return np.where(length > 0.1, array / np.maximum(length, 0.1), 0).astype(np.float32)
+
+
+def _opened(path: Path, exif: bool) -> Image.Image:
+    picture = Image.open(path)
+    picture.load()
+    return picture if not exif else _turned(picture)
+
+
+def _turned(picture: Image.Image) -> Image.Image:
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(picture)
+
+
+def _channels(array: np.ndarray, path: str | Path) -> np.ndarray:
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataFileError(f'{path}: expected a picture (H, W, C), got {array.shape}.')
+    array = array[..., None] if array.ndim == 2 else array
+    if array.shape[2] >= 3:
+        array = np.concatenate([array[..., 2::-1], array[..., 3:]], -1)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise DataFileError(f'{path}: the picture has values that are NaN or infinite.')
+    return np.ascontiguousarray(array)
+
+
+def _pixels(path: str | Path, palette: bool) -> np.ndarray:
+    """The numbers of a lossless picture file."""
+    with _reading(path, lambda p: _opened(p, exif=False)) as picture:
+        mode, kind = picture.mode, picture.format
+        stored = _raw_mode(path)
+        frames = getattr(picture, 'n_frames', 1)
+        array = np.array(picture)
+    if kind in ('JPEG', 'MPO', 'WEBP'):
+        raise DataFileError(f'{path}: is in truth a {kind} file, which changes numbers.')
+    if frames > 1:
+        raise DataFileError(f'{path}: holds {frames} pictures. Save the label alone.')
+    if mode in ('LA', 'RGBA') and (array[..., -1] == 255).all():
+        array, mode = array[..., 0] if mode == 'LA' else array[..., :3], mode[:-1]
+    if mode not in _EXACT and not mode.startswith('I;16'):
+        raise DataFileError(
+            f'{path}: mode {mode} of the picture (transparency, or colours for print) is no label. '
+            'Export it as grey (8 or 16 bits), palette or RGB.'
+        )
+    if mode == 'P' and not palette:
+        raise DataFileError(
+            f'{path}: has a palette (mode P), so its numbers are indices of colours and no values. '
+            'Export it as grey or RGB.'
+        )
+    if mode == 'RGB' and ';16' in stored:
+        # of which Pillow keeps 8 bits
+        return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., 2::-1])
+    # Pillow opens 16-bit PNG files as 32-bit integers in some versions
+    sixteen = mode.startswith('I;16') or (mode == 'I' and kind == 'PNG')
+    return array.astype(np.uint16) if sixteen else array
+
+
+def _raw_mode(path: str | Path) -> str:
+    """How the file stores a pixel, by Pillow's name."""
+    with Image.open(path) as picture:
+        return str(picture.tile[0][3]) if picture.tile else ''
 
 
 def _reading(path: str | Path, read: Callable[[Path], Any]) -> Any:

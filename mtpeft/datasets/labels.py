@@ -1,15 +1,158 @@
-"""The check every label passes before a transform sees it."""
+"""How the files of a label are read, and the check that every label passes before a transform."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any, Literal
 
 import numpy as np
 
 from mtpeft.datasets.errors import DataFileError
+from mtpeft.datasets.files import read_array, unit_vectors, whole_numbers
 from mtpeft.tasks import DenseTask
+from mtpeft.utils.suggest import hint
+
+Patterns = str | Sequence[str]
 
 #: the foreground of the commonest masks, and what is ignored by default
 _WHITE = 255
+_FIELDS = ('id', 'split')
 
 
-def check_label(label: np.ndarray, task: DenseTask, size: tuple[int, int], source: str) -> None:
+@dataclass(frozen=True)
+class LabelFiles:
+    """Where the files of a label are, and what their numbers mean.
+
+    ``classes`` and ``binary`` labels are whole numbers (grey, palette or ``.npy``), ``vectors``
+    are ``(H, W, 3)`` values or colours of 8 or 16 bits, ``values`` numbers.
+
+    Args:
+        path: Pattern below the folder of the data; ``{id}`` is the picture, ``{split}`` the split.
+            Of several, the first that exists counts.
+        scale: ``values``: what one step of the file means, in the task's unit: ``1 / 1000`` for
+            depth in millimetres. Whole numbers have no meaning without it.
+        map: Stored numbers to classes, such as ``{255: 1}`` for a mask of 0 and 255. Others stay.
+        first_class: The number that stands for class 0. With 1, a stored 0 is ignored.
+        ignore: A stored number (or several) that says there is no label; NaN is ``float('nan')``.
+        signs: ``vectors``: signs that turn the stored x, y, z into camera axes.
+
+    Raises:
+        ValueError: a pattern has no ``{id}``, or other braces than these; a scale of 0.
+
+    Example:
+        >>> LabelFiles.of(dict(path='depth/{id}.png', scale=1 / 256)).path
+        ('depth/{id}.png',)
+    """
+
+    path: Patterns
+    scale: float | None = None
+    map: Mapping[int, int] | None = None
+    first_class: Literal[0, 1] | None = None
+    ignore: float | Sequence[float] = ()
+    signs: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        path = (self.path,) if isinstance(self.path, str) else tuple(self.path)
+        object.__setattr__(self, 'path', path)
+        for pattern in path:
+            check_pattern(pattern)
+        if self.scale is not None and not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f'Expected scale to be a number above 0, got {self.scale!r}.')
+        if self.first_class not in (None, 0, 1):
+            raise ValueError(f'Expected first_class to be 0 or 1, got {self.first_class!r}.')
+        if self.first_class and self.map:
+            raise ValueError('Expected map or first_class=1, which is a map itself, got both.')
+        ignore = self.ignore if isinstance(self.ignore, Sequence) else (self.ignore,)
+        object.__setattr__(self, 'ignore', tuple(ignore))
+
+    @classmethod
+    def of(cls, spec: 'Patterns | Mapping | LabelFiles') -> 'LabelFiles':
+        """From what a config says: a pattern, several, or a dict of options.
+
+        Raises:
+            TypeError: an unknown option; the nearest names are given.
+        """
+        if isinstance(spec, LabelFiles):
+            return spec
+        if not isinstance(spec, Mapping):
+            return cls(spec)
+        known = cls.__dataclass_fields__
+        for name in spec:
+            if name not in known:
+                raise TypeError(f"A label's files have no option '{name}'. " + hint(name, known))
+        if 'path' not in spec:
+            raise TypeError(f'Files of a label need a path, got only {", ".join(spec)}.')
+        return cls(**spec)
+
+    def read(self, path: Path, task: DenseTask) -> np.ndarray:
+        """The label in a file, as the task's kind wants it.
+
+        Raises:
+            FileNotFoundError, DataFileError: naming the file.
+        """
+        whole = task.kind in ('classes', 'binary')
+        array = read_array(path, palette=whole)
+        ignored = _among(array, self.ignore)
+        if whole:
+            label = self._classes(array, ignored, task, path)
+        elif task.kind == 'vectors':
+            label = unit_vectors(np.where(ignored, 0, array) if self.ignore else array, path)
+            label = label if self.signs is None else label * np.asarray(self.signs, np.float32)
+            ignored = ignored.all(-1)
+        else:
+            label = self._values(array, task, path)
+        if self.ignore:
+            label[ignored] = task.ignore_value
+        return label
+
+    def _classes(
+        self, array: np.ndarray, ignored: np.ndarray, task: DenseTask, path: Path
+    ) -> np.ndarray:
+        stored = np.where(ignored, 0, array) if self.ignore else array
+        if self.map:
+            given, stored = stored, stored.astype(np.float64)
+            for old, new in self.map.items():
+                stored[given == int(old)] = new
+        label = whole_numbers(stored, path, max(task.channels, int(task.ignore_value)))
+        if self.first_class == 1:
+            outside = label == 0
+            label = np.where(outside, task.ignore_value, label - 1).astype(label.dtype)
+        return label
+
+    def _values(self, array: np.ndarray, task: DenseTask, path: Path) -> np.ndarray:
+        if self.scale is None and array.dtype.kind != 'f':
+            raise DataFileError(
+                f"{path}: holds whole numbers ({array.dtype}) for task '{task.name}', and nothing "
+                f'says what one step means. Give the scale with the path, such as '
+                f'dict(path=..., scale=0.001) for thousandths, scale=1 for the numbers themselves.'
+            )
+        scaled = array.astype(np.float64) * (1 if self.scale is None else self.scale)
+        return scaled.astype(np.float32)
+
+
+def check_pattern(pattern: str) -> None:
+    """Refuse a pattern that does not name the picture, or has other braces.
+
+    Raises:
+        ValueError: with the fields that a pattern may have.
+    """
+    try:
+        fields = [field for _, field, *_ in Formatter().parse(pattern) if field is not None]
+    except ValueError as error:
+        raise ValueError(f"The pattern '{pattern}' cannot be read: {error}.") from None
+    for field in fields:
+        if field not in _FIELDS:
+            raise ValueError(f"The pattern '{pattern}' has a {{{field}}}. " + hint(field, _FIELDS))
+    if 'id' not in fields:
+        raise ValueError(
+            f"The pattern '{pattern}' has no {{id}}, which stands for the name of the picture."
+        )
+
+
+def check_label(
+    label: np.ndarray, task: DenseTask, size: tuple[int, int], source: str, advice: str = ''
+) -> None:
     """Refuse a label that does not fit its task or its picture.
 
     Args:
@@ -17,6 +160,7 @@ def check_label(label: np.ndarray, task: DenseTask, size: tuple[int, int], sourc
         task: What the label is for.
         size: ``(H, W)`` of the picture.
         source: The file (or whatever made the label), for the message.
+        advice: What to do about another size.
 
     Raises:
         DataFileError: wrong shape, wrong type, a class beyond the task's, a binary label that is
@@ -28,7 +172,8 @@ def check_label(label: np.ndarray, task: DenseTask, size: tuple[int, int], sourc
     if label.shape != shape:
         raise DataFileError(
             f"{source}: expected a label of task '{task.name}' of shape {tuple(shape)}, as large "
-            f'as its picture, got {label.shape}. Export it again at the size of the picture.'
+            f'as its picture, got {label.shape}. '
+            + (advice or 'Export it again at the size of the picture.')
         )
     if task.kind in ('classes', 'binary'):
         _check_classes(label, task, source)
@@ -45,9 +190,10 @@ def check_label(label: np.ndarray, task: DenseTask, size: tuple[int, int], sourc
 
 
 def _check_classes(label: np.ndarray, task: DenseTask, source: str) -> None:
-    if label.dtype != np.uint8:
+    if label.dtype not in (np.uint8, np.uint16):
         raise DataFileError(
-            f"{source}: expected class indices (uint8) for task '{task.name}', got {label.dtype}."
+            f"{source}: expected class indices (uint8, or uint16) for task '{task.name}', got "
+            f'{label.dtype}.'
         )
     limit = 2 if task.kind == 'binary' else task.channels
     present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
@@ -62,7 +208,14 @@ def _check_classes(label: np.ndarray, task: DenseTask, source: str) -> None:
         raise DataFileError(
             f"{source}: the label of task '{task.name}' holds only 0 and 255, as masks do whose "
             'foreground is 255; but 255 means ignored here, so nothing would be learnt of it. '
-            'Export it with 1 for the foreground. If 255 does mean ignored and there is no '
-            'foreground, give ignored pixels another number, say 254, in the file and as '
-            'ignore_value=254 of the task.'
+            'Export it with 1 for the foreground, or say it with the path: dict(path=..., '
+            'map={255: 1}). If 255 does mean ignored and there is no foreground, give ignored '
+            'pixels another number, say 254, in the file and as ignore_value=254 of the task.'
         )
+
+
+def _among(array: np.ndarray, numbers: Sequence[float]) -> Any:
+    found = np.zeros(array.shape, bool)
+    for number in numbers:
+        found |= np.isnan(array) if np.isnan(number) else array == number
+    return found

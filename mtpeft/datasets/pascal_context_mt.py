@@ -10,9 +10,10 @@ import numpy as np
 from skimage.morphology import thin
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.datasets.files import read_array, read_label, read_mat, read_text, unit_vectors
+from mtpeft.datasets.files import read_array, read_mat, read_text, unit_vectors
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.datasets.human_parts import PERSON, read_human_parts
+from mtpeft.datasets.labels import LabelFiles
 from mtpeft.datasets.normals_classes import read_normals_classes
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
@@ -86,6 +87,7 @@ class PASCALContextMT(FolderDataset):
         'edge': ('pascal-context/trainval/{id}.mat',),
     }
     TREE = _TREE
+    LAYOUT = 'PASCALContextMT'
 
     def __init__(
         self,
@@ -123,10 +125,10 @@ class PASCALContextMT(FolderDataset):
         if task.label_key == 'edge' and path.suffix == '.mat':
             return _EDGES[self.edges](self._context(info))
         if task.label_key == 'sal':
-            return (_grey(read_array(path), path) > 127).astype(np.uint8)
+            return (_grey(read_array(path, palette=False), path) > 127).astype(np.uint8)
         if task.label_key == 'normals':
             return self._normals(path, info)
-        return read_label(path, task)
+        return super().read_label(path, info, task)
 
     def _normals(self, path: Path, info: dict) -> np.ndarray:
         normals = unit_vectors(read_array(path), path) * self.normals_signs
@@ -140,7 +142,7 @@ class PASCALContextMT(FolderDataset):
         return normals
 
     def _context(self, info: dict) -> np.ndarray:
-        path = self._find(self.PATTERNS['edge'], info['img_id'])
+        path = self._find(LabelFiles.of(self.PATTERNS['edge']).path, info['img_id'])
         context = read_mat(path, 'LabelMap')
         if context.ndim != 2:
             raise DataFileError(f'{path}: expected LabelMap to be (H, W), got {context.shape}.')

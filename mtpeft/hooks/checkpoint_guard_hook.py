@@ -4,11 +4,20 @@ import re
 from typing import Literal
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
+from torch import Tensor, nn
 
 from mtpeft.checkpoints.files import CheckpointError, name_of
-from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, load_checked
+from mtpeft.checkpoints.model_state import (
+    check_base,
+    check_numbers,
+    frozen_state_keys,
+    lacks_base,
+    load_checked,
+)
+from mtpeft.checkpoints.partial import describe, load_partly, of_tasks, tasks_of
 from mtpeft.checkpoints.work_dir import check_resumable
+from mtpeft.converters.files import converted
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 
@@ -25,7 +34,13 @@ class CheckpointGuardHook(Hook):
     the file's, and the checkpoint is completed with them: the EMA copy is made before pretrained
     weights are loaded and would otherwise keep random ones.
 
+    Files of released code (:mod:`mtpeft.converters`) are converted.
+
     Args:
+        partial: Train on from a checkpoint of another model: what fits is kept, what starts anew is
+            listed in the log. It is what ``load_from=dict(checkpoint=..., partial=True)`` sets.
+            Without it, other tasks and other classes of a head are all that may differ, in
+            training, and are listed too.
         base_mismatch: What another base than the checkpoint's is: an ``'error'``, or a line of
             log with ``'warn'``.
 
@@ -40,14 +55,21 @@ class CheckpointGuardHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, base_mismatch: Literal['error', 'warn'] = 'error') -> None:
+    def __init__(
+        self, base_mismatch: Literal['error', 'warn'] = 'error', partial: bool = False
+    ) -> None:
         if base_mismatch not in _CHOICES:
             raise ValueError(f'Expected base_mismatch in {_CHOICES}, got {base_mismatch!r}.')
         self.base_mismatch = base_mismatch
+        self.partial = partial
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = unwrap(runner.model)
         what = name_of(checkpoint)
+        ours = None if runner._resume else converted(checkpoint)
+        if ours is not None:
+            checkpoint.clear()
+            checkpoint.update(ours)
         if 'merged' in (checkpoint.get('meta') or {}):
             raise CheckpointError(
                 f'{what} is a merged model, for inference only (init_model, MultiTaskInferencer). '
@@ -58,17 +80,52 @@ class CheckpointGuardHook(Hook):
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', key): value for key, value in state.items()}
         absent = frozen_state_keys(model) - set(state)
-        if absent:
+        if lacks_base(model, state):
             if getattr(model, 'is_init', True) is False:
                 model.init_weights()
             self._check_base(runner, checkpoint)
-        load_checked(model, state, what)
+        if not runner._resume and isinstance(runner._train_loop, BaseLoop):
+            if self._start_from(runner, model, state, checkpoint):
+                return
+        else:
+            load_checked(model, state, what)
         if absent and 'state_dict' in checkpoint:
             own = model.state_dict()
             for key in absent:
                 checkpoint['state_dict'][key] = own[key]
                 if 'ema_state_dict' in checkpoint:
                     checkpoint['ema_state_dict'][f'module.{key}'] = own[key]
+
+    def _start_from(
+        self, runner: Runner, model: nn.Module, state: dict[str, Tensor], checkpoint: dict
+    ) -> bool:
+        """Load ``state`` to train on from it; whether some of the model starts anew."""
+        what = name_of(checkpoint)
+        check_numbers(model, state, what)
+        try:
+            load_checked(model, state, what)
+            return False
+        except CheckpointError as error:
+            try:
+                found = load_partly(model, state)
+            except RuntimeError:
+                raise error from None
+            across = of_tasks(found, getattr(model, 'tasks', ()), tasks_of(checkpoint))
+            if not self.partial and not across:
+                raise CheckpointError(
+                    f'{error}\nTo keep what fits and start the rest anew: '
+                    f"load_from=dict(checkpoint='{getattr(checkpoint, 'source', 'FILE')}', "
+                    'partial=True), or --partial of tools/train.py.'
+                ) from None
+        if len(found.gone) + len(found.other) == len(state):
+            raise CheckpointError(
+                f'{what}: no entry of it fits the model, so nothing would be kept. Use the '
+                'checkpoint of a model of the same kind.'
+            )
+        runner.logger.warning(f'{what} was loaded in part.\n{describe(found)}')
+        # MMEngine and an EMAHook load the whole of it once more
+        checkpoint['state_dict'] = dict(model.state_dict())
+        return True
 
     def _check_base(self, runner: Runner, checkpoint: dict) -> None:
         saved = checkpoint.get('meta', {}).get('base', {})

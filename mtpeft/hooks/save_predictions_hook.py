@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.kinds import Count
-from mtpeft.visualization.visualizer import MultiTaskVisualizer, write_picture
+from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, write_picture
 
 
 @HOOKS.register_module()
@@ -37,7 +36,6 @@ class SavePredictionsHook(Hook):
     ) -> None:  # fmt: skip
         self.visualizer.tasks = unwrap(runner.model).tasks
         for picture, sample in zip(data_batch['inputs'], outputs, strict=True):
-            bgr = picture.detach().cpu().numpy().transpose(1, 2, 0)
-            drawn = self.visualizer.draw(np.ascontiguousarray(bgr[..., ::-1]), sample.cpu())
+            drawn = self.visualizer.draw(photograph(picture), sample.cpu())
             name = str(sample.get('img_id', sample.get('sample_idx'))).replace('/', '_')
             write_picture(self.out_dir / f'{name}.png', drawn)

@@ -11,7 +11,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.kinds import Count
-from mtpeft.visualization.visualizer import MultiTaskVisualizer, write_picture
+from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, write_picture
 
 
 @HOOKS.register_module()
@@ -85,8 +85,7 @@ class PredictionGridHook(Hook):
             return
         for picture, sample in zip(data_batch['inputs'], outputs, strict=True):
             if self._seen in self._wanted:
-                bgr = picture.detach().cpu().numpy().transpose(1, 2, 0)
-                self._images.append(np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8))
+                self._images.append(photograph(picture))
                 self._samples.append(sample.cpu())
             self._seen += 1
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from mtpeft.models.backbones.families.base import channels_in
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask
 from mtpeft.utils.suggest import hint
@@ -49,6 +50,18 @@ def check_names(tasks: Mapping[str, DenseTask]) -> None:
                 f"Task '{name}': a task's name must not contain 'loss', since MMEngine adds every "
                 'log entry called so to the objective. Give the task another `name`.'
             )
+
+
+def check_channels(preprocessor: nn.Module, backbone: nn.Module) -> None:
+    """Refuse means of another number of channels than the backbone takes."""
+    network = getattr(backbone, 'network', None)
+    given = getattr(preprocessor, 'channels', None)
+    if network is None or given is None or given == (taken := channels_in(network)):
+        return
+    raise ValueError(
+        f'The backbone takes pictures of {taken} channels, data_preprocessor has {given} means: '
+        f'give mean and std of {taken} numbers, or in_chans={given} to the backbone.'
+    )
 
 
 def check_streams(backbone: nn.Module, tasks: Mapping[str, DenseTask]) -> None:

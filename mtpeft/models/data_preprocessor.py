@@ -1,5 +1,7 @@
 """From collated samples to the batch a model takes."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
@@ -8,7 +10,7 @@ from torch import Tensor
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
-from mtpeft.utils.kinds import NotNegative, Positive
+from mtpeft.utils.kinds import Positive
 
 
 @MODELS.register_module()
@@ -21,15 +23,17 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
     ``img_shape`` is the size before the padding, ``batch_shape`` the one after it.
 
     Args:
-        mean: Mean of the channels R, G, B (B, G, R without ``bgr_to_rgb``), of values 0 to 255.
+        mean: Mean of the channels R, G, B (B, G, R without ``bgr_to_rgb``), of values 0 to 255, and
+            of any further channels; as many as the backbone takes (``in_chans``).
         std: Standard deviation, likewise.
-        bgr_to_rgb: Whether pictures come as BGR and the backbone wants RGB.
+        bgr_to_rgb: Whether pictures come as BGR and the backbone wants RGB. Channels behind the
+            third stay where they are; of fewer than three none moves.
         tasks: The model's tasks.
         non_blocking: Whether copies to the device are asynchronous.
 
     Raises:
-        ValueError: ``mean`` or ``std`` does not have three positive entries; a picture does not
-            have three channels; in training, a label does not have its picture's size or its
+        ValueError: ``mean`` and ``std`` differ in length, or ``std`` is not positive; a picture has
+            another number of channels; in training, a label does not have its picture's size or its
             task's channels (the picture is named).
 
     Example:
@@ -45,33 +49,37 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        mean: tuple[NotNegative, NotNegative, NotNegative] = (123.675, 116.28, 103.53),
-        std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375),
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[Positive] = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
         tasks: TaskSpec = (),
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking)
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        if not mean or len(mean) != len(std) or min(std) <= 0:
             raise ValueError(
-                f'Expected three means and three positive standard deviations, got mean={mean}, '
-                f'std={std}.'
+                'Expected as many means as positive standard deviations, one a channel, got '
+                f'mean={mean}, std={std}.'
             )
         self.bgr_to_rgb = bgr_to_rgb
         self.tasks = build_tasks(tasks) if tasks else {}
-        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer(
+            'mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            'std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False
+        )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Make a batch.
 
         Args:
-            data: ``inputs``: a list of pictures ``(3, H, W)`` or a stack ``(B, 3, H, W)``;
+            data: ``inputs``: a list of pictures ``(C, H, W)`` or a stack ``(B, C, H, W)``;
                 ``data_samples``: a list of samples, or ``None``.
             training: Whether to pad the labels.
 
         Returns:
-            ``inputs`` ``(B, 3, H, W)``, float; ``data_samples``, a list (``None`` without).
+            ``inputs`` ``(B, C, H, W)``, float; ``data_samples``, a list (``None`` without).
         """
         data = self.cast_data(data)
         pictures = [self._normalize(picture) for picture in data['inputs']]
@@ -88,10 +96,21 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         batch = torch.stack([pad(picture, (height, width)) for picture in pictures])
         return dict(inputs=batch, data_samples=samples)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures."""
+        return len(self.mean)
+
     def _normalize(self, picture: Tensor) -> Tensor:
-        if picture.ndim != 3 or picture.shape[0] != 3:
-            raise ValueError(f'Expected pictures (3, H, W), got {tuple(picture.shape)}.')
-        picture = picture.flip(0) if self.bgr_to_rgb else picture
+        channels = self.channels
+        if picture.ndim != 3 or picture.shape[0] != channels:
+            raise ValueError(
+                f'Expected pictures ({channels}, H, W), got {tuple(picture.shape)}. A picture has '
+                'as many channels as mean and std of the data_preprocessor, and in_chans of the '
+                'backbone.'
+            )
+        if self.bgr_to_rgb and channels >= 3:
+            picture = torch.cat([picture[:3].flip(0), picture[3:]])
         return (picture.float() - self.mean) / self.std
 
     def _pad_labels(

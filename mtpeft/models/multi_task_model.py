@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.models.build import build_module
-from mtpeft.models.checks import check_names, check_streams, not_finite
+from mtpeft.models.checks import check_channels, check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
 from mtpeft.models.losses.reduce import mean_over_processes
@@ -111,6 +111,8 @@ class MultiTaskModel(Merging, BaseModel):
         self._memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.backbone = build_module(backbone, tasks=list(built))
         check_streams(self.backbone, built)
+        if data_preprocessor is not None:
+            check_channels(self.data_preprocessor, self.backbone)
         self.img_size = check_img_size(img_size)
         padded = None if img_size is None else self._padded(self.img_size)
         shapes = shapes_of(self.backbone, padded)

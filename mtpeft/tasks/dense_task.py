@@ -51,7 +51,8 @@ class DenseTask:
         loss_weight: Weight of the loss in the sum.
         label_key: Name under which a data set provides the label. Default: ``name``.
         ignore_value: Value of invalid pixels; padding uses it too. Default by kind: 255 for
-            ``classes`` and ``binary``, 0 for ``values`` and ``vectors``.
+            ``classes`` (65535 for more than 255 of them) and ``binary``, 0 for ``values`` and
+            ``vectors``.
         activation: Logits to prediction: ``'argmax'``, ``'sigmoid'``, ``'normalize'`` (unit
             length) or ``'none'``. Default by kind.
         interpolation: How labels are resized: ``'nearest'`` or ``'linear'`` (over valid pixels
@@ -103,6 +104,8 @@ class DenseTask:
                 f"Task '{self.name}': kind='{self.kind}' is unknown. " + hint(self.kind, _KINDS)
             )
         defaults = {'label_key': self.name, **_KINDS[self.kind]}
+        if self.kind == 'classes' and isinstance(self.channels, int) and self.channels > 255:
+            defaults['ignore_value'] = 65535  # 255 is a class
         for key, value in defaults.items():
             if getattr(self, key) is None:
                 object.__setattr__(self, key, value)

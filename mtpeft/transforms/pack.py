@@ -16,14 +16,15 @@ _META = ('img_path', 'img_id', 'sample_idx', 'ori_shape', 'img_shape', 'flip')
 class PackMultiTaskInputs(BaseTransform):
     """Turn the results dict into what the model takes.
 
-    Gives ``inputs``, a uint8 tensor ``(3, H, W)`` (BGR), and ``data_samples``, a
+    Gives ``inputs``, a uint8 tensor ``(3, H, W)`` (BGR), of pictures of another number of channels
+    ``(C, H, W)``, uint8 or float32, and ``data_samples``, a
     :class:`~mtpeft.structures.MultiTaskDataSample` whose labels are ``(C, H, W)``: int64
     ``(1, H, W)`` for classes and binary labels, else float32. Its meta information has
     ``img_path``, ``img_id``, ``sample_idx``, ``ori_shape``, ``img_shape``, ``flip`` as far as they
     are known, and ``label_shape``, the ``(H, W)`` of the labels when there are any.
 
     Raises:
-        ValueError: the picture is not uint8 ``(H, W, 3)``; labels differ in size.
+        ValueError: a picture of three channels is not uint8; labels differ in size.
 
     Example:
         >>> import numpy as np
@@ -37,7 +38,8 @@ class PackMultiTaskInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         img = results['img']
-        if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
+        further = img.ndim == 3 and img.shape[2] != 3 and img.dtype == np.float32
+        if img.ndim != 3 or (img.dtype != np.uint8 and not further):
             raise ValueError(
                 f'Expected a picture (H, W, 3) of uint8, got {img.shape} of {img.dtype}. The data '
                 'preprocessor normalises; leave out a transform that does (such as Normalize).'

@@ -13,7 +13,7 @@ class MTPhotometricDistortion(BaseTransform):
     """Change brightness, contrast, saturation and hue of the picture, each with probability 1/2.
 
     Computed in floating point; the result is rounded and clipped once, so no value wraps around.
-    Labels stay as they are.
+    Labels stay as they are, and so do channels behind the third.
 
     Args:
         brightness: Largest change, in levels of 0..255.
@@ -50,7 +50,10 @@ class MTPhotometricDistortion(BaseTransform):
         self.hue = hue
 
     def transform(self, results: dict) -> dict:
-        img = results['img'].astype(np.float32) / 255
+        given = results['img']
+        if given.shape[2] < 3:
+            raise ValueError(f'Expected a picture in colours, got {given.shape[2]} channels.')
+        img = given[..., :3].astype(np.float32) / 255
         use = np.random.randint(2, size=4).astype(bool)
         if use[0]:
             img = img + np.random.uniform(-self.brightness, self.brightness) / 255
@@ -63,7 +66,9 @@ class MTPhotometricDistortion(BaseTransform):
             if use[3]:
                 hsv[..., 0] = (hsv[..., 0] + np.random.uniform(-self.hue, self.hue)) % 360
             img = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-        results['img'] = np.clip(np.rint(img * 255), 0, 255).astype(np.uint8)
+        changed = np.clip(np.rint(img * 255), 0, 255).astype(given.dtype)
+        further = given[..., 3:]
+        results['img'] = np.concatenate([changed, further], -1) if further.size else changed
         return results
 
     def __repr__(self) -> str:

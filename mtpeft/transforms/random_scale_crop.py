@@ -70,9 +70,8 @@ class MTRandomScaleCrop(BaseTransform):
         def enlarge(label: np.ndarray, task: DenseTask) -> np.ndarray:
             return scale_values(resize_label(label, task, size)[window], task, scale)
 
-        large = cv2.resize(
-            results['img'], size[::-1], interpolation=PICTURE_MODES[self.interpolation]
-        )
+        mode = PICTURE_MODES[self.interpolation]
+        large = cv2.resize(results['img'], size[::-1], interpolation=mode).reshape(*size, -1)
         set_image(results, large[window])
         map_labels(results, enlarge)
         return results

@@ -62,7 +62,7 @@ class MTRandomScaleRotate(BaseTransform):
             raise ValueError(f'Expected positive scales, got {scales!r}.')
         self.angles = tuple(angles)
         self.scales = tuple(scales)
-        self.img_fill = tuple(np.broadcast_to(img_fill, 3).tolist())
+        self.img_fill = np.atleast_1d(np.asarray(img_fill, float))
         self.outside = outside
         self.interpolation = interpolation
 
@@ -72,11 +72,28 @@ class MTRandomScaleRotate(BaseTransform):
         centre = ((size[1] - 1) / 2, (size[0] - 1) / 2)
         angle, scale = np.random.uniform(*self.angles), np.random.uniform(*self.scales)
         matrix = cv2.getRotationMatrix2D(centre, angle, scale)
-        mode, fill = PICTURE_MODES[self.interpolation], _OUTSIDE[self.outside]
-        warped = cv2.warpAffine(img, matrix, size[::-1], flags=mode, borderValue=self.img_fill)
+        fill = _OUTSIDE[self.outside]
+        warped = self._warped(img, matrix)
         set_image(results, warped)
         map_labels(results, lambda label, task: warp_label(label, task, matrix, size, fill))
         return results
+
+    def _warped(self, img: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """The picture moved: colours together, since OpenCV takes no more than four channels."""
+        channels, size = img.shape[2], img.shape[1::-1]
+        fill = np.broadcast_to(self.img_fill, channels).tolist()
+        mode = PICTURE_MODES[self.interpolation]
+        colours = 3 if channels >= 3 else 0
+        parts = [slice(colours)] * bool(colours)
+        parts += [slice(i, i + 1) for i in range(colours, channels)]
+        moved = [
+            cv2.warpAffine(
+                np.ascontiguousarray(img[..., part]), matrix, size, flags=mode,
+                borderValue=tuple(fill[part]),
+            ).reshape(*img.shape[:2], -1)
+            for part in parts
+        ]  # fmt: skip
+        return moved[0] if len(moved) == 1 else np.concatenate(moved, -1)
 
     def __repr__(self) -> str:
         return f'MTRandomScaleRotate(angles={self.angles}, scales={self.scales})'

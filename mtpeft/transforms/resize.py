@@ -81,7 +81,9 @@ class MTResize(BaseTransform):
         size = self._target(*img.shape[:2])
         if img.shape[:2] != size:
             # OpenCV saturates when it casts back to uint8: cubic overshoot does not wrap
-            img = cv2.resize(img, size[::-1], interpolation=PICTURE_MODES[self.interpolation])
+            resized = cv2.resize(img, size[::-1], interpolation=PICTURE_MODES[self.interpolation])
+            # (OpenCV drops the axis of one channel)
+            img = resized.reshape(*size, img.shape[2])
         set_image(results, img)
         if self.labels:
             map_labels(results, lambda label, task: self._resized(label, task, size))

@@ -114,6 +114,22 @@ class MultiTaskVisualizer(Visualizer):
             write_picture(out_file, drawn)
 
 
+def photograph(picture: Tensor) -> np.ndarray:
+    """What can be shown of a picture ``(C, H, W)``, BGR and further channels, as ``(H, W, 3)`` RGB.
+
+    That is its first three channels, or the first alone as grey. Values outside of 0 to 255, or
+    within 0 and 1, are stretched over the range that can be shown.
+    """
+    array = picture.detach().cpu().numpy()
+    shown = array[:3][::-1] if len(array) >= 3 else array[:1].repeat(3, 0)
+    if shown.dtype != np.uint8:
+        low, high = float(shown.min()), float(shown.max())
+        if low < 0 or high > 255 or high <= 1:
+            shown = (shown - low) / max(high - low, 1e-9) * 255
+        shown = np.rint(shown).astype(np.uint8)
+    return np.ascontiguousarray(shown.transpose(1, 2, 0))
+
+
 def write_picture(path: str | Path, rgb: np.ndarray) -> None:
     """Write ``(H, W, 3)`` RGB, the folder made if need be.
 

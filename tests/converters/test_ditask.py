@@ -122,7 +122,7 @@ def test_another_model_is_refused():
     theta = torch.zeros(1, 3)
     key = 'backbone.layers.0.blocks.1.attn.qkv.lora_shared'
     for state in ({'layers.0.weight': theta}, {f'{key}_A': theta, f'{key}_B': theta}):
-        with pytest.raises(ValueError, match='expected the state dict of a DiTASK model'):
+        with pytest.raises(ValueError, match='expected the state dict of a released DiTASK model'):
             ditask_to_mtpeft(state)
     with pytest.raises(ValueError, match="'other.weight' is of no known kind"):
         ditask_to_mtpeft({f'{key}_A': theta, 'other.weight': theta})

@@ -129,14 +129,8 @@ def test_released_keys_and_shapes_fit_the_config(tmp_path):
 
 def test_other_models_are_refused():
     prompts = {'backbone.task_prompts': torch.zeros(4, 8)}
-    with pytest.raises(ValueError, match='expected the state dict of a TADFormer model'):
-        tadformer_to_mtpeft({'backbone.layers.0.blocks.0.attn.qkv.lora_shared_A': torch.zeros(1)})
-    # a filter a task, of which no names are published here
-    key = 'backbone.layers.0.blocks.1.attn.proj.lora_filter.semseg.weight'
-    with pytest.raises(
-        ValueError, match='lora_filter.semseg.*is of no known kind.*chan_FilterNorm'
-    ):
-        tadformer_to_mtpeft({**prompts, key: torch.zeros(1)}, TASKS)
+    with pytest.raises(ValueError, match='expected the state dict of a released TADFormer model'):
+        tadformer_to_mtpeft({'layers.0.weight': torch.zeros(1)})
     with pytest.raises(ValueError, match="'other.weight' is of no known kind"):
         tadformer_to_mtpeft({**prompts, 'other.weight': torch.zeros(1)}, TASKS)
     with pytest.raises(ValueError, match='has 4 rows, expected a multiple of the 3 tasks'):

@@ -129,7 +129,8 @@ def test_check_dataset_counts_what_is_there(tool, config, capsys):
     valid = 11 / 12
     assert f'semseg: 2 of 2 pictures have a label, {valid:.1%} of their pixels' in text
     assert '0 9.09%' in text and '39 90.91%' in text
-    assert 'values from 1.500 to 2.500 m' in text and 'WARNING' not in text
+    assert 'values from 1.500 to 2.500 m' in text and text.count('WARNING') == 1
+    assert 'WARNING: 38 of 40 classes never occur: 1, 2,' in text
     assert f'1 {1 / 16:.2%}' in text
 
 
@@ -144,6 +145,22 @@ def test_check_dataset_goes_on_after_every_error(tool, config, nyud_root, capsys
         assert part in text
     assert tool('check_dataset').main([config, '--limit', '1']) == 1
     assert '2 errors' in capsys.readouterr().out
+
+
+def test_check_dataset_warns_of_labels_that_say_nothing(tool, config, nyud_root, capsys):
+    for name in ('0001', '0002'):
+        np.save(nyud_root / 'depth' / f'{name}.npy', np.zeros((12, 16)))
+        np.save(nyud_root / 'edge' / f'{name}.npy', np.zeros((12, 16)))
+        (nyud_root / 'normals' / f'{name}.npy').unlink()
+    option = 'train_dataloader.dataset.allow_missing_labels=True'
+    assert tool('check_dataset').main([config, '--cfg-options', option]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        'every pixel is 0, an ignored one',
+        '1 of 2 classes never occur: 1',
+        'normals: 0 of 2 pictures have a label\n    WARNING: nothing is learnt',
+    ):
+        assert part in text
 
 
 def test_check_dataset_warns_of_normals_that_face_away(tool, config, capsys):

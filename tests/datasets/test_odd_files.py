@@ -1,11 +1,13 @@
 """Files that are not what their names say are named, with what they seem to be."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.datasets.files import read_array, read_text
+from mtpeft.datasets.files import read_array, read_image, read_text, unit_vectors
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.layout import read_split
 from mtpeft.datasets.nyud_mt import _zero_or_one
@@ -84,3 +86,109 @@ def test_a_picture_one_pixel_wide_is_flipped_and_packed(size):
     assert torch.equal(packed['inputs'].permute(1, 2, 0), torch.from_numpy(img[:, ::-1].copy()))
     got = packed['data_samples'].get_gt('depth')[0]
     assert torch.equal(got, torch.from_numpy(depth[:, ::-1].copy()))
+
+
+GREY = np.arange(24, dtype=np.uint8).reshape(SIZE) * 10
+
+
+@pytest.mark.parametrize('suffix, stored', [
+    ('.png', GREY > 90), ('.png', GREY), ('.png', GREY.astype(np.uint16) * 257), ('.tif', GREY),
+    ('.tif', GREY.astype(np.uint16) * 257), ('.tif', GREY.astype(np.int32) * 99_999),
+    ('.tif', GREY.astype(np.float32) / 7), ('.bmp', GREY), ('.pgm', GREY), ('.PNG', GREY),
+    ('.png', np.stack([GREY] * 3, -1)),
+])  # fmt: skip
+def test_numbers_of_a_picture_are_those_that_were_stored(tmp_path, suffix, stored):
+    Image.fromarray(stored).save(tmp_path / f'a{suffix}')
+    got = read_array(tmp_path / f'a{suffix}')
+    assert got.dtype == stored.dtype and np.array_equal(got, stored)
+
+
+def test_colours_of_16_bits(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 65536, (*SIZE, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / 'a.png'), stored[..., ::-1])
+    got = read_array(tmp_path / 'a.png')
+    assert np.array_equal(got, stored)
+    wanted = stored / 65535 * 2 - 1
+    length = np.linalg.norm(wanted, axis=-1, keepdims=True)
+    np.testing.assert_allclose(unit_vectors(got, 'a.png'), wanted / length, atol=1e-5)
+
+
+def test_a_palette_is_read_as_its_indices_or_not_at_all(tmp_path):
+    picture = Image.fromarray(GREY)
+    picture.putpalette(bytes(range(256)) * 3)
+    picture.save(tmp_path / 'a.png')
+    assert np.array_equal(read_array(tmp_path / 'a.png'), GREY)
+    with pytest.raises(DataFileError, match='a.png: has a palette'):
+        read_array(tmp_path / 'a.png', palette=False)
+
+
+@pytest.mark.parametrize('mode', ['LA', 'RGBA', 'PA', 'CMYK'])
+def test_what_is_no_label_is_refused_by_name(tmp_path, mode):
+    path = tmp_path / ('a.tif' if mode == 'CMYK' else 'a.png')
+    picture = Image.new('RGBA', (6, 4), (9, 9, 9, 100))
+    picture.convert('LA' if mode == 'PA' else mode).save(path)
+    with pytest.raises(DataFileError, match=f'mode {"LA" if mode == "PA" else mode}'):
+        read_array(path)
+
+
+@pytest.mark.parametrize('mode', ['LA', 'RGBA'])
+def test_an_alpha_that_hides_nothing_is_left_out(tmp_path, mode):
+    Image.fromarray(GREY).convert(mode).save(tmp_path / 'a.png')
+    got = read_array(tmp_path / 'a.png')
+    assert np.array_equal(got if mode == 'LA' else got[..., 0], GREY)
+    assert np.array_equal(read_image(tmp_path / 'a.png')[..., 2], GREY)
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'a.webp', 'truly.png'])
+def test_lossy_labels_are_refused(tmp_path, name):
+    kind = 'WEBP' if 'webp' in name else 'JPEG'
+    Image.fromarray(GREY).save(tmp_path / name, kind)
+    with pytest.raises(DataFileError, match='changes'):
+        read_array(tmp_path / name)
+
+
+def test_several_pictures_in_a_file(tmp_path):
+    one = Image.fromarray(GREY)
+    one.save(tmp_path / 'a.tif', save_all=True, append_images=[one])
+    with pytest.raises(DataFileError, match='holds 2 pictures'):
+        read_array(tmp_path / 'a.tif')
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr', 'LAB', 'HSV'])
+def test_photographs_of_any_mode_are_colours(tmp_path, mode):
+    grey = Image.fromarray(GREY)
+    picture = grey.convert('RGB').convert('HSV') if mode == 'HSV' else grey.convert('RGB')
+    if mode in ('CMYK', 'YCbCr', '1', 'L', 'P'):
+        picture = picture.convert(mode)
+    path = tmp_path / ('a.tif' if mode in ('CMYK', 'YCbCr', 'LAB') else 'a.png')
+    if mode == 'HSV':
+        picture = picture.convert('RGB')
+    picture.save(path)
+    wanted = np.asarray(Image.open(path).convert('RGB'))[..., ::-1]
+    assert np.array_equal(read_image(path), wanted)
+
+
+@pytest.mark.parametrize('kind, stored', [
+    ('I;16', GREY.astype(np.uint16) * 257), ('F', GREY.astype(np.float32)),
+    ('I', GREY.astype(np.int32) * 99_999),
+])  # fmt: skip
+def test_a_photograph_of_more_than_8_bits_is_refused_by_name(tmp_path, kind, stored):
+    Image.fromarray(stored).save(tmp_path / 'a.tif')
+    with pytest.raises(DataFileError, match=f'a.tif: .*more than 8 bits .mode {kind}'):
+        read_image(tmp_path / 'a.tif')
+
+
+def test_a_photograph_one_can_look_through_is_refused_by_name(tmp_path):
+    Image.new('RGBA', (6, 4), (9, 9, 9, 100)).save(tmp_path / 'a.png')
+    with pytest.raises(DataFileError, match='a.png: 100.0% of the pixels are transparent'):
+        read_image(tmp_path / 'a.png')
+
+
+def test_channels_of_an_array_keep_their_values_and_their_order(tmp_path):
+    stored = np.random.default_rng(0).random((*SIZE, 5))
+    np.save(tmp_path / 'a.npy', stored)
+    got = read_image(tmp_path / 'a.npy')
+    # the first three as colours are kept, blue first
+    np.testing.assert_allclose(got, stored[..., [2, 1, 0, 3, 4]].astype(np.float32))
+    np.save(tmp_path / 'b.npy', GREY)
+    assert np.array_equal(read_image(tmp_path / 'b.npy')[..., 0], GREY)

@@ -87,7 +87,7 @@ def test_label_that_does_not_fit_names_the_picture(task, shape):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match='three means'):
+    with pytest.raises(ValueError, match='as many means as positive'):
         MultiTaskDataPreprocessor(mean=(1.0,), std=STD)
     with pytest.raises(ValueError, match='positive standard deviations'):
         MultiTaskDataPreprocessor(mean=MEAN, std=(1.0, 0.0, 1.0))

@@ -15,6 +15,7 @@ from mtpeft.apis.read_config import add_config_arguments, read_config
 from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.registry import DATASETS
 from mtpeft.visualization.colorize import colorize
+from mtpeft.visualization.visualizer import photograph
 
 _CAPTION = 20
 
@@ -69,7 +70,7 @@ def draw(dataset: MultiTaskDataset, index: int) -> tuple[np.ndarray, str]:
     """The picture and its labels side by side, ``(H, W, 3)`` RGB, and the picture's id."""
     packed = dataset[index]
     sample = packed['data_samples']
-    img = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
+    img = photograph(packed['inputs'])
     cells = [_caption(img, 'input')]
     for name, task in dataset.tasks.items():
         label = sample.get_gt(name)

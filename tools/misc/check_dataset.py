@@ -29,7 +29,7 @@ class TaskStatistics:
     def __init__(self, task: DenseTask) -> None:
         self.task = task
         self.pictures = self.valid = self.pixels = 0
-        self.histogram = np.zeros(256, np.int64)
+        self.histogram = np.zeros(65536, np.int64)
         self.low, self.high = np.inf, -np.inf
         self.facing_away = 0
 
@@ -40,7 +40,7 @@ class TaskStatistics:
         self.valid += int(valid.sum())
         self.pixels += valid.size
         if self.task.kind in ('classes', 'binary'):
-            self.histogram += np.bincount(label[valid], minlength=256)
+            self.histogram += np.bincount(label[valid], minlength=65536)
         elif valid.any():
             self.low = min(self.low, float(label[valid].min()))
             self.high = max(self.high, float(label[valid].max()))
@@ -51,16 +51,25 @@ class TaskStatistics:
         """A few lines of text."""
         text = f'{self.task.name}: {self.pictures} of {pictures} pictures have a label'
         if not self.pictures:
-            return text
+            return f'{text}\n    WARNING: nothing is learnt of this task'
         text += f', {self.valid / self.pixels:.1%} of their pixels are valid'
         if not self.valid:
-            return text
+            return (
+                f'{text}\n    WARNING: every pixel is {self.task.ignore_value:g}, an ignored one, '
+                'so nothing is learnt of this task'
+            )
         if self.task.kind in ('classes', 'binary'):
             shares = self.histogram / self.valid
             number = 2 if self.task.kind == 'binary' else self.task.channels
             names = self.task.classes or [str(i) for i in range(number)]
             bars = [f'{name} {share:.2%}' for name, share in zip(names, shares, strict=False)]
             text += ''.join(f'\n    {"  ".join(bars[i : i + 8])}' for i in range(0, number, 8))
+            absent = [str(names[i]) for i in range(number) if not self.histogram[i]]
+            if absent:
+                text += (
+                    f'\n    WARNING: {len(absent)} of {number} classes never occur: '
+                    f'{", ".join(absent[:12])}{", ..." * (len(absent) > 12)}'
+                )
         else:
             unit = '' if self.task.kind == 'vectors' else f' {self.task.unit}'
             text += f'\n    values from {self.low:.3f} to {self.high:.3f}{unit}'

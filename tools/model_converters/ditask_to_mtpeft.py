@@ -5,8 +5,7 @@
 The result loads into a model of configs/ditask/ditask_swin-t_*.py of the same cells and tasks.
 """
 
-from mtpeft.converters import ditask_to_mtpeft
 from mtpeft.converters.files import run_converter
 
 if __name__ == '__main__':
-    run_converter(ditask_to_mtpeft, 'DiTASK', __doc__)
+    run_converter('DiTASK', __doc__)

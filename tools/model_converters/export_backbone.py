@@ -11,10 +11,10 @@ precision.
 import argparse
 from pathlib import Path
 
-from safetensors.torch import save
-
 from mtpeft.apis import init_model
 from mtpeft.apis.read_config import load_config
+from mtpeft.checkpoints.digest import safetensors_bytes
+from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.utils.atomic import write_or_exit
 
 
@@ -46,7 +46,12 @@ def main() -> None:
         for key, value in backbone.merged_state_dict(args.task).items()
         if not key.startswith(backbone.family.unread)
     }  # fmt: skip
-    write_or_exit(save(state, {'config': Path(args.config).name}), target)
+    try:
+        advice = 'Write without --half.' if args.half else ''
+        data = safetensors_bytes(state, {'config': Path(args.config).name}, advice)
+    except CheckpointError as error:
+        raise SystemExit(f'{args.checkpoint}: {error}') from error
+    write_or_exit(data, target)
     print(f'{len(state)} tensors, {target.stat().st_size:,} bytes written to {target}')
 
 

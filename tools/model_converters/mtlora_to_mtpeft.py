@@ -5,8 +5,7 @@
 The result loads into a model of configs/mtlora/*_swin-t_*.py of the same rank and tasks.
 """
 
-from mtpeft.converters import mtlora_to_mtpeft
 from mtpeft.converters.files import run_converter
 
 if __name__ == '__main__':
-    run_converter(mtlora_to_mtpeft, 'MTLoRA', __doc__)
+    run_converter('MTLoRA', __doc__)

@@ -5,8 +5,7 @@
 The result loads into a model of configs/tadformer/*_swin-t_*.py of the same rank and tasks.
 """
 
-from mtpeft.converters import tadformer_to_mtpeft
 from mtpeft.converters.files import run_converter
 
 if __name__ == '__main__':
-    run_converter(tadformer_to_mtpeft, 'TADFormer', __doc__)
+    run_converter('TADFormer', __doc__)

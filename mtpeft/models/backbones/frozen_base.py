@@ -36,6 +36,16 @@ class FrozenBase(nn.Module):
             if key.startswith('network.') and not key.startswith(beside) and key not in trained
         }
 
+    def unread_state_keys(self) -> set[str]:
+        """Keys of this module's state dict whose values no output depends on: of a final norm or a
+        classifier of the network."""
+        return {key for key in self.state_dict() if key.startswith(self._unread)}
+
+    @property
+    def _unread(self) -> tuple[str, ...]:
+        family = getattr(self, 'family', None)
+        return tuple(f'network.{prefix}' for prefix in family.unread) if family else ()
+
     def base_identity(self) -> dict[str, str]:
         """What the adapters were trained on: network, source of its weights, their hash."""
         frozen = self.frozen_state_keys()

@@ -8,12 +8,15 @@ from typing import Any
 
 import timm
 import torch
+from mmengine.logging import print_log
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.families import Family
+from mtpeft.models.backbones.families.base import channels_in, first_conv
 from mtpeft.models.backbones.networks import TIMM, is_timm
 from mtpeft.models.backbones.swin_keys import looks_like_timm_swin, timm_to_mmseg_swin
+from mtpeft.utils.plain_pickle import plain_content
 from mtpeft.utils.suggest import hint
 
 _SWITCH_OFF = (
@@ -56,7 +59,7 @@ def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
         source = cfg['init_cfg'].get('checkpoint')
     if source is None or source is False:
         return 'random'
-    state = _find(source, network, cfg)
+    state = _fit_channels(_find(source, network, cfg), network)
     _load_base(network, family, state, source)
     return str(source) if source is not True else cfg['type']
 
@@ -121,7 +124,7 @@ def _by_position(network: nn.Module, state: Mapping, source: str) -> dict[str, T
     own = {k: v for k, v in network.state_dict().items() if '.adapter.' not in k}
     named = {}
     for (key, target), value in zip(own.items(), state.values(), strict=False):
-        if target.shape != value.shape:
+        if target.shape != value.shape and key != f'{first_conv(network)}.weight':
             raise PretrainedWeightsError(
                 f"The weights of '{source}' do not fit this network: '{key}' has shape "
                 f'{tuple(target.shape)}, the tensor at its place {tuple(value.shape)}.'
@@ -148,13 +151,17 @@ def _read(source: str) -> dict[str, Tensor]:
     """Tensors of a file or URL; code in it is never run."""
     try:
         if source.startswith(('http://', 'https://')):
-            data = torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
+            with plain_content():
+                data = torch.hub.load_state_dict_from_url(
+                    source, map_location='cpu', weights_only=True
+                )
         elif not Path(source).is_file():
             raise FileNotFoundError('there is no such file')
         elif source.endswith('.safetensors'):
             data = load_file(source)
         else:
-            data = torch.load(source, map_location='cpu', weights_only=True)
+            with plain_content():
+                data = torch.load(source, map_location='cpu', weights_only=True)
     except Exception as error:
         raise PretrainedWeightsError(
             f"The pretrained weights '{source}' could not be read "
@@ -177,6 +184,26 @@ def _convert(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     if keep is None or not module.__name__.startswith('timm.'):
         return state
     return dict(keep(dict(state), network))
+
+
+def _fit_channels(state: Mapping, network: nn.Module) -> Mapping:
+    """Filters of a first convolution over R, G, B for pictures of another number of channels.
+
+    As timm does: one channel has their sum; of more, filters are repeated and scaled by 3 / C, so
+    that the convolution's output keeps its size.
+    """
+    key = f'{first_conv(network)}.weight'
+    channels, weight = channels_in(network), state.get(key)
+    if weight is None or weight.ndim != 4 or weight.shape[1] != 3 or channels == 3:
+        return state
+    print_log(
+        f'{key}: pretrained filters of 3 channels are made into filters of {channels}. '
+        "train_also=['patch_embed'] (or its name) trains them.", logger='current',
+    )  # fmt: skip
+    if channels == 1:
+        return {**state, key: weight.sum(1, keepdim=True)}
+    repeated = weight.repeat(1, -(-channels // 3), 1, 1)[:, :channels]
+    return {**state, key: repeated * (3 / channels)}
 
 
 def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters import AdapterLayer, AdapterModule, NotMergeableError
 from mtpeft.adapters.merged import merge_layer
 from mtpeft.models.backbones.families import GenericFamily
+from mtpeft.models.backbones.families.base import channels_in
 from mtpeft.models.backbones.streams import Streams
 from mtpeft.models.merging.fold_norms import fold, traced_pairs
 from mtpeft.models.merging.in_place import InPlaceGELU, plain_gelus
@@ -68,7 +69,9 @@ def _fold_norms(
     if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
         return
     side = 224 if isinstance(streams.family, GenericFamily) else 64
-    picture = next(network.parameters()).new_zeros(1, 3, side, side).requires_grad_()
+    picture = (
+        next(network.parameters()).new_zeros(1, channels_in(network), side, side).requires_grad_()
+    )
     for conv, norm in traced_pairs(network, lambda: run(picture)):
         if streams.runs_twice(conv):
             continue

@@ -198,6 +198,23 @@ def measure(
     training = network.training
     network.eval()
     with torch.no_grad():
-        out = run(network, torch.zeros(1, 3, *size))
+        out = run(network, torch.zeros(1, channels_in(network), *size))
     network.train(training)
     return list(out)
+
+
+def first_conv(network: nn.Module) -> str | None:
+    """The name of the convolution that reads the picture; ``None``: there is none."""
+    convs = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    return next(convs, None)
+
+
+def channels_in(network: nn.Module) -> int:
+    """Channels of the pictures that a network takes (timm: ``in_chans``).
+
+    Example:
+        >>> channels_in(nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3)))
+        4
+    """
+    name = first_conv(network)
+    return 3 if name is None else network.get_submodule(name).in_channels

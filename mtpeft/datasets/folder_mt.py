@@ -1,0 +1,157 @@
+"""A folder of one's own, described in a config."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtpeft.datasets.errors import DataFileError
+from mtpeft.datasets.files import read_array, read_image
+from mtpeft.datasets.folder import FolderDataset
+from mtpeft.datasets.labels import LabelFiles, Patterns, check_pattern
+from mtpeft.datasets.layout import list_ids, read_split
+from mtpeft.datasets.randomness import uniform_of
+from mtpeft.registry import DATASETS
+from mtpeft.tasks import TaskSpec
+from mtpeft.utils.kinds import Share
+from mtpeft.utils.suggest import hint
+
+_SHARED = ('train', 'val')
+
+
+@DATASETS.register_module()
+class FolderMT(FolderDataset):
+    """Pictures and labels of one's own, in any folders, from a config alone.
+
+    Patterns are relative to ``data_root``. ``{id}`` is the name of a picture, which may have
+    folders and spaces in it, ``{split}`` the name of the split. Suffixes fit in any case. Which
+    pictures a split has is said in one of three ways: by ``{split}`` in ``images``, by lists of
+    names (``splits``), or by a share that is taken for validation (``val_share``).
+
+    Args:
+        tasks: Task spec, see :func:`~mtpeft.tasks.build_tasks`. Names and colours of classes are
+            the task's: ``dict(num_classes=2, classes=('floor', 'wall'), palette=...)``.
+        data_root: Folder of the data.
+        images: Pattern, or patterns, of the pictures: any format of Pillow, or ``.npy`` of any
+            number of channels.
+        labels: ``{label key: files}``: a pattern, several, or a dict of the options of
+            :class:`~mtpeft.datasets.labels.LabelFiles`: ``path``, ``scale``, ``map``,
+            ``first_class``, ``ignore``, ``signs``.
+        split: ``'train'``, ``'val'`` or another name; ``None``: every picture.
+        splits: Pattern of the lists of names, one a line, such as ``'lists/{split}.txt'``.
+            ``None``: the files are the list.
+        val_share: Share of the pictures that are ``'val'``; the others are ``'train'``. Which ones
+            depends on the name of a picture only.
+        channels: Files of channels behind those of the picture, such as a depth map for RGB-D: each
+            a pattern or ``dict(path=..., scale=...)``. The picture is then float32.
+        **kwargs: ``check_files`` and ``exif_rotation`` of
+            :class:`~mtpeft.datasets.folder.FolderDataset`; ``pipeline``, ``seed``, ``missing``,
+            ``allow_missing_labels``, ``resize_labels`` and others of
+            :class:`~mtpeft.datasets.MultiTaskDataset`.
+
+    Raises:
+        FileNotFoundError: the folder, the list or a file is missing.
+        ValueError: nothing fits ``images``, or nothing tells one split from another.
+
+    Example:
+        >>> FolderMT(tasks=['depth'], data_root='no/such/folder', images='rgb/{split}/{id}.jpg',
+        ...          labels=dict(depth=dict(path='depth/{id}.png', scale=0.001)))
+        Traceback (most recent call last):
+        FileNotFoundError: FolderMT: data_root='no/such/folder' does not exist ...
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSpec,
+        data_root: str,
+        images: Patterns,
+        labels: Mapping[str, Patterns | Mapping],
+        split: str | None = 'train',
+        splits: str | None = None,
+        val_share: Share = 0.0,
+        channels: Sequence[Patterns | Mapping] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.IMAGES = (images,) if isinstance(images, str) else tuple(images)
+        self.channels = [LabelFiles.of(spec) for spec in channels]
+        self.splits = splits
+        self.val_share = val_share
+        paths = {**labels, **(kwargs.pop('label_paths', None) or {})}
+        self.TREE = '\n'.join(f'    {pattern}' for pattern in self._patterns(paths))
+        self._check_split(split)
+        super().__init__(tasks, split, data_root, label_paths=paths, **kwargs)
+
+    def split_source(self) -> Path:
+        listed = self.splits is not None and self.split is not None
+        pattern = self.splits if listed else self.IMAGES[0]
+        return Path(self.data_root) / pattern.replace('{split}', str(self.split))
+
+    def list_names(self) -> list[str]:
+        root = Path(self.data_root)
+        if self.splits is not None and self.split is not None:
+            return read_split(self.split_source())
+        found = {n: 0 for pattern in self.IMAGES for n in list_ids(root, pattern, self.split)}
+        names = list(found)
+        if not names:
+            raise ValueError(self._nothing(root))
+        if self.val_share and self.split is not None:
+            held = [uniform_of('val_share', name) < self.val_share for name in names]
+            names = [n for n, h in zip(names, held, strict=True) if h == (self.split == 'val')]
+        if not names:
+            raise ValueError(
+                f'val_share={self.val_share:g} of {len(found)} pictures leaves none for split '
+                f"'{self.split}'."
+            )
+        return names
+
+    def load_image(self, info: dict) -> np.ndarray:
+        picture = read_image(info['img_path'], self.exif_rotation)
+        if not self.channels:
+            return picture
+        parts = [picture.astype(np.float32)]
+        for files in self.channels:
+            path = self._find(files.path, info['img_id'])
+            array = read_array(path, palette=False)
+            array = array.astype(np.float32) * (1 if files.scale is None else files.scale)
+            if array.shape[:2] != picture.shape[:2] or array.ndim > 3:
+                raise DataFileError(
+                    f'{path}: expected a channel as large as its picture {picture.shape[:2]}, got '
+                    f'{array.shape}.'
+                )
+            parts.append(array.reshape(*picture.shape[:2], -1).astype(np.float32))
+        return np.concatenate(parts, -1)
+
+    def _patterns(self, labels: Mapping) -> list[str]:
+        kinds = [self.IMAGES, *(LabelFiles.of(spec).path for spec in labels.values())]
+        patterns = [pattern for kind in kinds for pattern in kind]
+        return patterns + ([self.splits] if self.splits else [])
+
+    def _check_split(self, split: str | None) -> None:
+        for pattern in self.IMAGES:
+            check_pattern(pattern)
+        named = any('{split}' in pattern for pattern in self.IMAGES)
+        ways = [named, self.splits is not None, bool(self.val_share)]
+        if split is None and named:
+            raise ValueError(f'images={self.IMAGES} has a {{split}}, but split is None.')
+        if split is not None and not any(ways):
+            raise ValueError(
+                f"Nothing tells split '{split}' from another: put {{split}} into images, give "
+                "lists of names by splits='lists/{split}.txt', a share for validation by "
+                'val_share=0.2, or take every picture by split=None.'
+            )
+        if self.val_share and (self.splits is not None or named):
+            raise ValueError('val_share divides a folder that has no splits, but it has some.')
+        if self.val_share and split not in (*_SHARED, None):
+            raise ValueError(f"val_share knows no split '{split}'. " + hint(str(split), _SHARED))
+
+    def _nothing(self, root: Path) -> str:
+        pattern = self.IMAGES[0].replace('{split}', str(self.split))
+        start = root / pattern.split('{id}')[0].rpartition('/')[0]
+        if not start.is_dir():
+            near = sorted(p.name for p in start.parent.glob('*') if p.is_dir())
+            return f"{start}: no such folder, but images='{pattern}'. " + hint(start.name, near)
+        kinds = Counter(path.suffix or 'no suffix' for path in start.rglob('*') if path.is_file())
+        there = ', '.join(f'{number} of {kind}' for kind, number in kinds.most_common(4))
+        return f"{start}: no file fits images='{pattern}'. The folder holds {there or 'no file'}."
