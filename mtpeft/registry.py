@@ -44,9 +44,21 @@ def check(cfg: dict, registry: _Registry, default_args: dict | None = None) -> N
         if target is None:
             raise KeyError(
                 f"type='{kind}' is not registered in {registry.scope}::{registry.name}. "
+                + _of_mmseg(kind, registry)
                 + hint(kind.split('.')[-1], names_of(registry))
             )
     _check_options(target, spec)
+
+
+def _of_mmseg(kind: str, registry: _Registry) -> str:
+    """That mmsegmentation has one of the name, where it has."""
+    if '.' in kind:
+        return ''
+    try:
+        found = registry.get(f'mmseg.{kind}')
+    except RuntimeError:
+        found = None
+    return '' if found is None else f"mmsegmentation has one: 'mmseg.{kind}'. "
 
 
 def names_of(registry: _Registry) -> list[str]:

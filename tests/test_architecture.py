@@ -36,7 +36,7 @@ MAY_IMPORT = {
         'models', 'evaluation', 'adapters', 'structures', 'tasks', 'registry', 'utils',
     ),
     'hooks': (
-        'visualization', 'converters', 'checkpoints', 'models', 'evaluation', 'adapters',
+        'visualization', 'optim', 'converters', 'checkpoints', 'models', 'evaluation', 'adapters',
         'registry', 'utils',
     ),
     'benchmark': (

@@ -37,6 +37,10 @@ def parse_args() -> argparse.Namespace:
              '(other tasks or classes need no such word)',
     )  # fmt: skip
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true',
+        help='scale the learning rate to the batch of all processes',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, help="seed, over the config's randomness.seed")
     parser.add_argument(
         '--deterministic', action='store_true', help='refuse algorithms that vary from run to run'
@@ -95,7 +99,7 @@ def build(args: argparse.Namespace) -> Runner:
     runner = build_runner(
         cfg, work_dir=work_dir, checkpoint=args.load_from, partial=args.partial,
         resume=args.resume, amp=args.amp, launcher=args.launcher, seed=args.seed,
-        deterministic=args.deterministic, compile=args.compile,
+        deterministic=args.deterministic, compile=args.compile, auto_scale_lr=args.auto_scale_lr,
     )  # fmt: skip
     runner.register_hook(SpareCheckpointHook())
     return runner

@@ -8,7 +8,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
-from mtpeft.adapters.base import Adapter, NotMergeableError, Unstacked
+from mtpeft.adapters.base import Adapter, Merged, NotMergeableError, Unstacked
 from mtpeft.adapters.lanes.on_map import OnMap, needs_map
 from mtpeft.adapters.layers import AdapterConv2d, AdapterConv2dSame, AdapterLayer, AdapterLinear
 
@@ -125,7 +125,7 @@ def merge_layer(
     """
     adapter = layer.adapter
     try:
-        merged = adapter.merged(layer, has_shared, idle)
+        merged = _of_type(adapter.merged(layer, has_shared, idle), layer.weight.dtype)
     except NotMergeableError as error:
         return None, 'left', str(error).split('. ')[0].rstrip('.')
     if merged.lanes is not None:
@@ -137,6 +137,13 @@ def merge_layer(
     if in_lane_block:
         return _hosted(layer, MergedAdapter(layer), merged.weight), 'shared', ''
     return plain_layer(layer, merged.weight), 'shared', ''
+
+
+def _of_type(merged: Merged, dtype: torch.dtype) -> Merged:
+    """In the layer's own type: a method may form its weights in a wider one."""
+    cast = {name: value.to(dtype) for name, value in merged._asdict().items()
+            if isinstance(value, Tensor)}  # fmt: skip
+    return merged._replace(**cast)
 
 
 def plain_layer(layer: AdapterLayer, weight: Tensor) -> nn.Module:

@@ -15,8 +15,10 @@ from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
 import mtpeft.registry as own
-from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED
+from mtpeft.apis.adjust import without_idle_options
+from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED, Paramwise
 from mtpeft.models.backbones.networks import is_timm, timm_entry
+from mtpeft.models.backbones.stage_options import check_stages
 from mtpeft.registry import names_of
 from mtpeft.utils.fits import (
     ConfigError,
@@ -26,9 +28,10 @@ from mtpeft.utils.fits import (
     check_fits,
     shown,
 )
-from mtpeft.utils.kinds import Built
+from mtpeft.utils.kinds import Built, NotNegative
 from mtpeft.utils.options import Option, Options, options_of
 from mtpeft.utils.suggest import hint
+from mtpeft.utils.type_names import type_name
 
 #: packages whose annotations are checked; of others, only the names of options
 _TRUSTED = ('mtpeft', 'mmengine', 'torch', 'timm')
@@ -55,8 +58,17 @@ def check_built(value: Any, how: Built, place: str) -> None:
             check_fits(item, annotation, f'{place}.{name}', check_built)
         else:
             check_finite(item, f'{place}.{name}')
+    if how.registry == 'MODELS' and is_timm(value):
+        _check_stages(target, spec, place)
     if how.trial and trusted:
         _try(value, how, place)
+
+
+def _check_stages(network: Callable, options: Mapping, place: str) -> None:
+    try:
+        check_stages(network, options)
+    except ValueError as error:
+        raise ConfigError(f'{place}.{error}') from None
 
 
 def _resolved(value: Mapping, how: Built, place: str) -> tuple[Callable | None, dict[str, Any]]:
@@ -210,7 +222,8 @@ def _build_task(cfg: dict, how: Built, place: str) -> None:
 def _build_loader(cfg: dict, how: Built, place: str) -> None:
     """torch's DataLoader without what the Runner builds for it; no worker starts."""
     parts = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn')
-    DataLoader([0], **{name: value for name, value in cfg.items() if name not in parts})
+    options = without_idle_options(cfg)
+    DataLoader([0], **{name: value for name, value in options.items() if name not in parts})
 
 
 _TRIALS = {
@@ -221,7 +234,8 @@ _TRIALS = {
 }
 
 #: constructors of one optimizer; others may make several, each with a name of its own
-_ONE_OPTIMIZER = ('DefaultOptimWrapperConstructor', 'FlatNoDecayConstructor')
+_ONE_OPTIMIZER = ('DefaultOptimWrapperConstructor', 'FlatNoDecayConstructor',
+                  'TaskwiseConstructor')  # fmt: skip
 _OF_CONSTRUCTOR = ('constructor', 'paramwise_cfg', 'optimizer')
 
 
@@ -230,11 +244,28 @@ def _check_optim_wrapper(value: Mapping, place: str) -> None:
     constructor = value.get('constructor', 'DefaultOptimWrapperConstructor')
     if isinstance(constructor, str):
         _registered(constructor, 'OPTIM_WRAPPER_CONSTRUCTORS', f'{place}.constructor')
-    else:
+    elif not callable(constructor):
         check_fits(constructor, str, f'{place}.constructor', check_built)
-    check_fits(value.get('paramwise_cfg'), Mapping | None, f'{place}.paramwise_cfg', check_built)
+    known = type_name(constructor) in _ONE_OPTIMIZER
+    kind = (Paramwise if known else Mapping) | None
+    check_fits(value.get('paramwise_cfg'), kind, f'{place}.paramwise_cfg', check_built)
     if 'optimizer' in value:
         how = Built('OPTIMIZERS', ('params',), trial=True)
         check_built(value['optimizer'], how, f'{place}.optimizer')
-    elif not isinstance(constructor, str) or constructor.split('.')[-1] in _ONE_OPTIMIZER:
+        if known:
+            _check_keys(value, how, place)
+    elif type_name(constructor) in _ONE_OPTIMIZER:
         raise ConfigTypeError(f"{place}: 'optimizer' is missing, got {shown(list(value))}.")
+
+
+def _check_keys(value: Mapping, how: Built, place: str) -> None:
+    """What a custom key sets is a multiple, or an option of the optimizer."""
+    target, _ = _resolved(value['optimizer'], how, f'{place}.optimizer')
+    valid = ['lr_mult', 'decay_mult', *(n for n in options_of(target).known if n != 'params')]
+    for key, options in ((value.get('paramwise_cfg') or {}).get('custom_keys') or {}).items():
+        for name, number in options.items():
+            at = f"{place}.paramwise_cfg.custom_keys['{key}']"
+            if name not in valid:
+                raise ConfigTypeError(f"{at}: there is no option '{name}'. {hint(name, valid)}")
+            if name in valid[:2]:
+                check_fits(number, NotNegative, f'{at}.{name}', check_built)

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mtpeft.apis.task_options import mappings, set_tasks
 from mtpeft.utils.fits import ConfigError
+from mtpeft.utils.type_names import type_name
 
 _SPLITS = ('train', 'val', 'test')
 #: options that hold (height, width), and MMCV's that hold (width, height)
@@ -80,7 +81,7 @@ def set_data(
             continue
         place = f'{split}_dataloader.dataset'
         if data_root is not None and not _set_root(loader, str(data_root)):
-            kind = shown_type(loader.get('dataset'))
+            kind = type_name(loader.get('dataset'))
             raise ConfigError(
                 f'--data-root: {place} ({kind}) has no data_root, so it reads no folder. Take a '
                 'config of data in files, such as configs/*/*_nyud.py.'
@@ -102,12 +103,6 @@ def set_data(
     return cfg
 
 
-def shown_type(spec: Any) -> str:
-    """The type of a dict, as a message has it."""
-    kind = spec.get('type') if isinstance(spec, Mapping) else spec
-    return getattr(kind, '__name__', str(kind))
-
-
 # -- folder and size -------------------------------------------------------------------------------
 
 
@@ -125,7 +120,7 @@ def _set_sizes(loader: Any, size: tuple[int, ...]) -> bool:
             if 'type' in spec and spec.get(key) is not None:
                 spec[key] = size
                 found += 1
-        if shown_type(spec).split('.')[-1] == 'Resize' and spec.get(_TURNED) is not None:
+        if type_name(spec) == 'Resize' and spec.get(_TURNED) is not None:
             spec[_TURNED] = size[::-1]
             found += 1
     return found > 0

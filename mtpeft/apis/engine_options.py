@@ -37,6 +37,19 @@ class ClipGrad(TypedDict, total=False):
     clip_value: Positive
 
 
+class Paramwise(TypedDict, total=False):
+    """``optim_wrapper.paramwise_cfg`` of MMEngine's constructor and of ours."""
+
+    custom_keys: Mapping[str, Mapping]
+    bias_lr_mult: NotNegative
+    bias_decay_mult: NotNegative
+    norm_decay_mult: NotNegative
+    dwconv_decay_mult: NotNegative
+    flat_decay_mult: NotNegative
+    dcn_offset_lr_mult: NotNegative
+    bypass_duplicate: bool
+
+
 class AutoScaleLR(TypedDict, total=False):
     """``auto_scale_lr``."""
 

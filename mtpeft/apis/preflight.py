@@ -103,6 +103,18 @@ def _check_parts(cfg: Mapping) -> None:
                 f'{"is" if len(there) == 1 else "are"} there. The Runner needs all of them, or '
                 'none.'
             )
+    for split in ('val', 'test'):
+        if (cfg.get(f'{split}_dataloader') or {}).get('drop_last'):
+            raise ConfigError(
+                f'{split}_dataloader.drop_last: expected False, got True, which would leave '
+                'pictures out of the evaluation.'
+            )
+    hooks = cfg.get('default_hooks') or {}
+    if cfg.get('param_scheduler') and hooks.get('param_scheduler', True) is None:
+        raise ConfigError(
+            'default_hooks.param_scheduler: None, so nothing would step param_scheduler. Set '
+            'param_scheduler=None as well, or leave the hook on.'
+        )
     if cfg.get('param_scheduler') is not None and cfg.get('optim_wrapper') is None:
         raise ConfigError('optim_wrapper: missing, while param_scheduler is there.')
 

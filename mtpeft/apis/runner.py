@@ -6,18 +6,19 @@ from collections.abc import Mapping
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mtpeft.apis.adjust import drop_hooks, fit_loaders, scale_rate, use_amp, use_task_keys
 from mtpeft.apis.preflight import check_config
+from mtpeft.apis.train_length import refuse_empty_training
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
 from mtpeft.hooks.integrity_hook import ensure_integrity
-from mtpeft.optim.autocast_wrapper import bf16_supported
+from mtpeft.hooks.recipe_hook import ensure_recipe
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed
+from mtpeft.utils.type_names import type_name
 
 _HOOK = 'AdapterCheckpointHook'
 #: hooks that every run has (IntegrityHook too, which comes last)
@@ -41,6 +42,7 @@ def build_runner(
     seed: int | None = None,
     deterministic: bool = False,
     compile: bool | str = False,
+    auto_scale_lr: bool = False,
 ) -> Runner:
     """Build the Runner of a config.
 
@@ -66,6 +68,8 @@ def build_runner(
         seed: Seed of the run, over that of the config.
         deterministic: Refuse algorithms whose result varies from run to run.
         compile: torch.compile backbone, necks and decoder; a name is that of the backend.
+        auto_scale_lr: Scale the learning rate from the batch that the config is for
+            (``auto_scale_lr.base_batch_size``) to that of all processes.
 
     Raises:
         ValueError: one of several processes of torchrun with ``launcher='none'``.
@@ -85,12 +89,19 @@ def build_runner(
     cfg.setdefault('default_scope', 'mtpeft')
     partial |= _set_files(cfg, work_dir, checkpoint, resume)
     _set_randomness(cfg, seed, deterministic)
+    fit_loaders(cfg)
+    drop_hooks(cfg)
+    use_task_keys(cfg)
     if amp:
-        _use_amp(cfg)
+        use_amp(cfg)
+    if auto_scale_lr:
+        scale_rate(cfg)
     _keep_hooks(cfg, partial)
     _count_passes(cfg)
     _set_distributed(cfg, launcher)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    refuse_empty_training(runner)
+    ensure_recipe(runner)
     ensure_integrity(runner)
     if compile:
         compile_parts(runner.model, 'inductor' if compile is True else compile)
@@ -125,17 +136,6 @@ def _set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
         cfg.randomness['seed'] = seed if seed is not None else cfg.randomness.get('seed')
 
 
-def _use_amp(cfg: Config) -> None:
-    known = ('OptimWrapper', 'mmengine.OptimWrapper')
-    current = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if current not in known:
-        print_log(f"--amp leaves optim_wrapper.type='{current}' as it is.", logger='current')
-    elif bf16_supported():
-        cfg.optim_wrapper.type = 'mtpeft.AutocastOptimWrapper'
-    else:
-        cfg.optim_wrapper.update(type='mmengine.AmpOptimWrapper', loss_scale='dynamic')
-
-
 def _set_resume(cfg: Config, resume: str | bool) -> None:
     resume = resume or (cfg.get('resume', False) and not cfg.get('load_from'))
     if not resume:
@@ -163,10 +163,10 @@ def _keep_hooks(cfg: Config, partial: bool = False) -> None:
     it is told so.
     """
     own = list(cfg.get('custom_hooks') or [])
-    there = {_name_of(hook) for hook in own}
-    writes = str((cfg.get('default_hooks') or {}).get('checkpoint', {}).get('type', ''))
+    there = {type_name(hook) for hook in own}
+    writes = type_name((cfg.get('default_hooks') or {}).get('checkpoint'))
     needed = [name for name in _KEPT if name not in there]
-    if not writes.endswith(_HOOK) and not partial:
+    if writes != _HOOK and not partial:
         needed = [name for name in needed if name not in _OF_OURS]
     if 'SyncBuffersHook' in there and 'SyncNormStatsHook' in needed:
         needed.remove('SyncNormStatsHook')
@@ -174,13 +174,8 @@ def _keep_hooks(cfg: Config, partial: bool = False) -> None:
     guard = put.pop('CheckpointGuardHook', None)
     cfg.custom_hooks = [*([guard] if guard else []), *own, *put.values()]
     for hook in cfg.custom_hooks if partial else ():
-        if _name_of(hook) == 'CheckpointGuardHook' and isinstance(hook, Mapping):
+        if type_name(hook) == 'CheckpointGuardHook' and isinstance(hook, Mapping):
             hook['partial'] = True
-
-
-def _name_of(hook: Mapping | Hook) -> str:
-    kind = hook['type'] if isinstance(hook, Mapping) else type(hook)
-    return str(getattr(kind, '__name__', kind)).split('.')[-1]
 
 
 def _count_passes(cfg: Config) -> None:
@@ -189,7 +184,7 @@ def _count_passes(cfg: Config) -> None:
     if not isinstance(loader, Mapping) or loader.get('sampler') is None:
         return
     sampler = loader['sampler']
-    if not isinstance(sampler, Mapping) or _name_of(sampler) != 'CountedSampler':
+    if not isinstance(sampler, Mapping) or type_name(sampler) != 'CountedSampler':
         loader['sampler'] = dict(type='mtpeft.CountedSampler', sampler=sampler)
 
 

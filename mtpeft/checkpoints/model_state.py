@@ -6,7 +6,7 @@ dict that training never changes; ``base_identity() -> dict`` says where they ca
 no output depends on, so that a file without them is whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +39,9 @@ def _declared(model: nn.Module, method: str) -> set[str]:
     }
 
 
-def drop_frozen(checkpoint: dict, model: nn.Module) -> None:
-    """Take the frozen keys of ``model`` out of a checkpoint and of its EMA copy."""
-    for key in frozen_state_keys(model):
+def drop_frozen(checkpoint: dict, model: nn.Module, keep: Collection[str] = ()) -> None:
+    """Take the frozen keys of ``model``, but for those to keep, out of a file and its EMA copy."""
+    for key in frozen_state_keys(model).difference(keep):
         checkpoint['state_dict'].pop(key, None)
         checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
 

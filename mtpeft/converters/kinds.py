@@ -48,10 +48,10 @@ def kind_of(state: Mapping[str, Tensor]) -> str:
     if 'backbone.task_prompts' in state or '.lora_filter.' in keys:
         static = '.lora_filter.' in keys and '.lora_filter.chan_FilterNorm.' not in keys
         return STATIC if static else TADFORMER
-    flows = re.search(r'\.lora_(shared|tasks)_A', keys)
-    if flows and not re.search(r'\.lora_(shared|tasks)_B', keys):
+    factors = set(re.findall(r'\.lora_(?:shared|tasks)_([AB])', keys))
+    if factors == {'A'}:
         return DITASK
-    if flows or re.search(r'^(downsampler|decoders\.decoders)\.', keys, re.M):
+    if factors or re.search(r'^(downsampler|decoders\.decoders)\.', keys, re.M):
         return MTLORA
     return ''
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpeft.datasets.errors import DataFileError
+from mtpeft.datasets.layout import below
 
 _LOOKED_AT = 32
 FURTHEST = 100  # no room is 100 m deep, and nothing is only 10 cm away
@@ -42,7 +43,12 @@ def files_like(root: Path, patterns: Sequence[str]) -> list[Path]:
         []
     """
     globs = [pattern.replace('{id}', '*').replace('{split}', '*') for pattern in patterns]
-    paths = sorted(path for pattern in globs for path in root.glob(pattern) if path.is_file())
+    found = (path for glob in globs for path in below(root, glob)[0].glob(below(root, glob)[1]))
+    return some_of(sorted(path for path in found if path.is_file()))
+
+
+def some_of(paths: Sequence[Path]) -> list[Path]:
+    """As many as are looked at, evenly spread."""
     places = np.linspace(0, len(paths) - 1, min(len(paths), _LOOKED_AT)).round()
     return [paths[int(place)] for place in places]
 

@@ -10,7 +10,7 @@ import numpy as np
 from mtpeft.datasets.errors import DataFileError
 from mtpeft.datasets.files import read_array, read_image
 from mtpeft.datasets.folder import FolderDataset
-from mtpeft.datasets.labels import LabelFiles, Patterns, check_pattern
+from mtpeft.datasets.labels import LabelFiles, Patterns
 from mtpeft.datasets.layout import list_ids, read_split
 from mtpeft.datasets.randomness import uniform_of
 from mtpeft.registry import DATASETS
@@ -35,7 +35,8 @@ class FolderMT(FolderDataset):
             the task's: ``dict(num_classes=2, classes=('floor', 'wall'), palette=...)``.
         data_root: Folder of the data.
         images: Pattern, or patterns, of the pictures: any format of Pillow, or ``.npy`` of any
-            number of channels.
+            number of channels. Colours in floating point need ``dict(path=..., scale=255)``, the
+            factor that brings them to 0 to 255.
         labels: ``{label key: files}``: a pattern, several, or a dict of the options of
             :class:`~mtpeft.datasets.labels.LabelFiles`: ``path``, ``scale``, ``map``,
             ``first_class``, ``ignore``, ``signs``.
@@ -66,7 +67,7 @@ class FolderMT(FolderDataset):
         self,
         tasks: TaskSpec,
         data_root: str,
-        images: Patterns,
+        images: Patterns | Mapping,
         labels: Mapping[str, Patterns | Mapping],
         split: str | None = 'train',
         splits: str | None = None,
@@ -74,7 +75,8 @@ class FolderMT(FolderDataset):
         channels: Sequence[Patterns | Mapping] = (),
         **kwargs: Any,
     ) -> None:
-        self.IMAGES = (images,) if isinstance(images, str) else tuple(images)
+        files = LabelFiles.of(images)
+        self.IMAGES, self.image_scale = files.path, files.scale
         self.channels = [LabelFiles.of(spec) for spec in channels]
         self.splits = splits
         self.val_share = val_share
@@ -107,7 +109,7 @@ class FolderMT(FolderDataset):
         return names
 
     def load_image(self, info: dict) -> np.ndarray:
-        picture = read_image(info['img_path'], self.exif_rotation)
+        picture = self._scaled(read_image(info['img_path'], self.exif_rotation), info['img_path'])
         if not self.channels:
             return picture
         parts = [picture.astype(np.float32)]
@@ -123,14 +125,28 @@ class FolderMT(FolderDataset):
             parts.append(array.reshape(*picture.shape[:2], -1).astype(np.float32))
         return np.concatenate(parts, -1)
 
+    def _scaled(self, picture: np.ndarray, path: str) -> np.ndarray:
+        """Colours of 0 to 255; of another number of channels, the numbers times the scale."""
+        scale = 1 if self.image_scale is None else self.image_scale
+        if picture.shape[2] != 3 or picture.dtype == np.uint8:
+            return picture if scale == 1 else picture.astype(np.float32) * np.float32(scale)
+        picture = picture * np.float32(scale)
+        low, high = float(picture.min()), float(picture.max())
+        if self.image_scale is None or low < -0.5 or high > 255.5:
+            said = 'unscaled' if self.image_scale is None else f'times {scale:g}'
+            raise DataFileError(
+                f'{path}: expected colours of 0 to 255, got floating point from {low:g} to '
+                f'{high:g} ({said}). State what brings them there: images=dict(path=..., '
+                'scale=255), or save them in 8 bits.'
+            )
+        return np.rint(picture).clip(0, 255).astype(np.uint8)
+
     def _patterns(self, labels: Mapping) -> list[str]:
         kinds = [self.IMAGES, *(LabelFiles.of(spec).path for spec in labels.values())]
         patterns = [pattern for kind in kinds for pattern in kind]
         return patterns + ([self.splits] if self.splits else [])
 
     def _check_split(self, split: str | None) -> None:
-        for pattern in self.IMAGES:
-            check_pattern(pattern)
         named = any('{split}' in pattern for pattern in self.IMAGES)
         ways = [named, self.splits is not None, bool(self.val_share)]
         if split is None and named:
@@ -140,6 +156,10 @@ class FolderMT(FolderDataset):
                 f"Nothing tells split '{split}' from another: put {{split}} into images, give "
                 "lists of names by splits='lists/{split}.txt', a share for validation by "
                 'val_share=0.2, or take every picture by split=None.'
+            )
+        if not 0 <= self.val_share < 1:
+            raise ValueError(
+                f'Expected val_share to be at least 0 and below 1, got {self.val_share!r}.'
             )
         if self.val_share and (self.splits is not None or named):
             raise ValueError('val_share divides a folder that has no splits, but it has some.')

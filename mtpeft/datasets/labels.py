@@ -93,6 +93,8 @@ class LabelFiles:
         """
         whole = task.kind in ('classes', 'binary')
         array = read_array(path, palette=whole)
+        if task.label_channels == 1 and array.ndim == 3 and array.shape[2] == 1:
+            array = array[..., 0]
         ignored = _among(array, self.ignore)
         if whole:
             label = self._classes(array, ignored, task, path)

@@ -86,11 +86,20 @@ def read_split(path: Path) -> list[str]:
     return ids
 
 
+def below(root: Path, pattern: str) -> tuple[Path, str]:
+    """The folder that a pattern starts from, which may be a whole path, and the rest of it."""
+    place = Path(pattern)
+    return (Path(place.anchor), str(place.relative_to(place.anchor))) if place.anchor else (
+        root, pattern
+    )  # fmt: skip
+
+
 def list_ids(root: Path, pattern: str, split: str | None) -> list[str]:
     """The ids of all files that fit a pattern below ``root``, folders within the id included.
 
     Hidden files, such as those that a Mac leaves beside pictures, are none.
     """
+    root, pattern = below(root, pattern)
     expression = ''.join(
         _FIELDS.get(part, re.escape(part)) for part in re.split(r'(\{id\}|\{split\})', pattern)
     ).replace('SPLIT', re.escape(split or ''))

@@ -96,13 +96,13 @@ class NYUDMT(FolderDataset):
         tasks = {task.label_key: task for task in self.tasks.values()}
         depth, semseg = tasks.get('depth'), tasks.get('semseg')
         if depth and self.depth_unit == 'auto' and self._says_nothing(depth):
-            self._told = conventions.depth_unit(self._some(depth), read_depth)
+            self._told = conventions.depth_unit(self._some(depth, infos), read_depth)
             self._say(self._told)
         if semseg and semseg.kind == 'classes' and self.first_class == 'auto':
             if self._says_nothing(semseg):
                 usual = 1 if semseg.channels == _CLASSES else None
                 told = conventions.first_class(
-                    self._some(semseg), semseg.channels, read_array, usual
+                    self._some(semseg, infos), semseg.channels, read_array, usual
                 )  # fmt: skip
                 self.first_class = told.value if told else 1
                 self._say(told)
@@ -126,18 +126,26 @@ class NYUDMT(FolderDataset):
         files = self.files[task.label_key]
         return files == type(files)(files.path)
 
-    def _some(self, task: DenseTask) -> list[Path]:
-        return conventions.files_like(Path(self.data_root), self.files[task.label_key].path)
+    def _some(self, task: DenseTask, infos: list[dict]) -> list[Path]:
+        """Files of a label: of all splits, or of this one where names have folders in them."""
+        found = conventions.files_like(Path(self.data_root), self.files[task.label_key].path)
+        return found or conventions.some_of([self.label_path(info, task) for info in infos])
 
     def _say(self, told: Guess | None) -> None:
         if told is not None:
             print_log(f'{type(self).__name__}: {told.text}', logger='current')
 
     def _in_metres(self, depth: np.ndarray, path: Path) -> np.ndarray:
+        furthest = depth.max(initial=0)
         if self._told is None:
+            if self.depth_unit == 'auto' and furthest > FURTHEST:
+                raise DataFileError(
+                    f'{path}: reaches {furthest:g}, and no other map told the unit: state '
+                    "depth_unit: 'mm', or the metres of a step."
+                )
             step = 1.0 if self.depth_unit == 'auto' else self.depth_unit
             return depth * np.float32(UNITS.get(step, step))
-        furthest, metres = depth.max(initial=0), self._told.value == 1
+        metres = self._told.value == 1
         if furthest > 0 and (furthest <= FURTHEST) != metres:
             raise DataFileError(
                 f'{path}: reaches {furthest:g}, which looks like {"mm" if metres else "m"}, but by '

@@ -108,10 +108,10 @@ def _other_copy(root: Path) -> str:
             files = f' of {suffix} files' if suffix else ''
             return (
                 f'It has {where}{{{names}}}{files}, a copy as several multi-task repositories use '
-                '(often of 13 classes, resized, pictures stored as numbers). There is no reader '
-                "for it, and its labels cannot be turned into NYU's 40 classes: build NYUD_MT from "
-                "NYU's original files with tools/dataset_converters/nyudv2.py, or write the files "
-                'below from the copy and set num_classes of semseg to its classes.'
+                '(often of 13 classes, resized, pictures stored as numbers). '
+                "type='FolderMT' reads it as it is, with num_classes of semseg set to its classes "
+                "(docs/your_own_data.md). Its labels cannot be turned into NYU's 40 classes: those "
+                "come from NYU's original files, by tools/dataset_converters/nyudv2.py."
             )
     return ''
 

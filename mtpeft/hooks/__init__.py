@@ -11,6 +11,7 @@ from mtpeft.hooks.ranks.dylora import DyLoRAHook
 from mtpeft.hooks.ranks.pdrs import PDRSHook
 from mtpeft.hooks.ranks.pdrs_plus import PDRSPlusHook
 from mtpeft.hooks.ranks.rank_allocator import RankAllocatorHook
+from mtpeft.hooks.recipe_hook import RecipeHook
 from mtpeft.hooks.reproducible_epoch_hook import ReproducibleEpochHook
 from mtpeft.hooks.result_hook import ResultHook
 from mtpeft.hooks.resumed_validation_hook import ResumedValidationHook
@@ -18,12 +19,13 @@ from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
 from mtpeft.hooks.spare_checkpoint_hook import SpareCheckpointHook
 from mtpeft.hooks.summary_hook import SummaryHook
 from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
+from mtpeft.hooks.unfreeze_hook import UnfreezeHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
     'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DyLoRAHook',
     'FrequencyHook', 'IntegrityHook', 'MagnitudePenaltyHook', 'PDRSHook', 'PDRSPlusHook',
-    'PredictionGridHook', 'RankAllocatorHook', 'ReproducibleEpochHook', 'ResultHook',
+    'PredictionGridHook', 'RankAllocatorHook', 'RecipeHook', 'ReproducibleEpochHook', 'ResultHook',
     'ResumedValidationHook', 'SavePredictionsHook', 'SpareCheckpointHook', 'SummaryHook',
-    'SyncNormStatsHook',
+    'SyncNormStatsHook', 'UnfreezeHook',
 ]  # fmt: skip

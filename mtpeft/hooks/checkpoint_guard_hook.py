@@ -44,6 +44,10 @@ class CheckpointGuardHook(Hook):
         base_mismatch: What another base than the checkpoint's is: an ``'error'``, or a line of
             log with ``'warn'``.
 
+    Attributes:
+        part_of_base: Keys that are frozen here and that the last file has, though not the whole
+            base: they were unfrozen in the run that wrote it.
+
     Raises:
         ValueError: an option has a value outside its choices.
         CheckpointError: the checkpoint does not fit the model or its base.
@@ -62,6 +66,7 @@ class CheckpointGuardHook(Hook):
             raise ValueError(f'Expected base_mismatch in {_CHOICES}, got {base_mismatch!r}.')
         self.base_mismatch = base_mismatch
         self.partial = partial
+        self.part_of_base: frozenset[str] = frozenset()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = unwrap(runner.model)
@@ -79,8 +84,10 @@ class CheckpointGuardHook(Hook):
             check_resumable(checkpoint)
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', key): value for key, value in state.items()}
-        absent = frozen_state_keys(model) - set(state)
-        if lacks_base(model, state):
+        frozen = frozen_state_keys(model)
+        absent, lacks = frozen - set(state), lacks_base(model, state)
+        self.part_of_base = frozenset(frozen & set(state)) if lacks else frozenset()
+        if lacks:
             if getattr(model, 'is_init', True) is False:
                 model.init_weights()
             self._check_base(runner, checkpoint)

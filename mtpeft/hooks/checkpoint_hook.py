@@ -71,7 +71,7 @@ class AdapterCheckpointHook(CheckpointHook):
     """
 
     _default_greater_keys = [*CheckpointHook._default_greater_keys, 'delta', 'odsF', 'maxF']
-    _default_less_keys = [*CheckpointHook._default_less_keys, 'rmse', 'angle', 'abs_rel']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'rmse', 'angle', 'abs_rel', 'log10']
 
     def __init__(
         self, *args: Any, full: bool = False, backend_args: dict | None = None, **kwargs: Any
@@ -79,6 +79,8 @@ class AdapterCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=backend_args or dict(backend=ATOMIC), **kwargs)
         self.full = full
         self._identities: dict[str, dict] | None = None
+        # of the base, what a run before unfroze and trained
+        self._trained_before: frozenset[str] = frozenset()
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner._train_loop, BaseLoop):
@@ -100,6 +102,9 @@ class AdapterCheckpointHook(CheckpointHook):
         for name in forget_others(known, runner.work_dir, folder, source):
             runner.logger.info(f'The best so far is {name} beside {source}; it stays there.')
         super().before_train(runner)
+        if self._identities is None:
+            # of all that is frozen at first; hashing a large base takes a while, so once
+            self._identities = base_identities(unwrap(runner.model))
         if source is not None and is_inside(source, self.out_dir):
             # it is saved again where its evaluation, done now, makes it the best
             own = self._of_step(runner.epoch if self.by_epoch else runner.iter)
@@ -120,19 +125,26 @@ class AdapterCheckpointHook(CheckpointHook):
         return None if noted is None else self.file_backend.join_path(self.out_dir, noted)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check the checkpoint, unless a :class:`CheckpointGuardHook` of the run has done so."""
-        if not any(isinstance(hook, CheckpointGuardHook) for hook in runner.hooks):
-            CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
+        """Check the checkpoint, unless a :class:`CheckpointGuardHook` of the run has done so.
+
+        A base of which a part was trained is still known by what it was before.
+        """
+        guard = next((h for h in runner.hooks if isinstance(h, CheckpointGuardHook)), None)
+        if guard is None:
+            guard = CheckpointGuardHook()
+            guard.after_load_checkpoint(runner, checkpoint)
+        self._trained_before = guard.part_of_base
+        if guard.part_of_base:
+            self._identities = (checkpoint.get('meta') or {}).get('base')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = unwrap(runner.model)
         if self._identities is None:
-            # frozen for the whole run, and hashing a large base takes a while
             self._identities = base_identities(model)
         checkpoint['meta']['base'] = self._identities
         random = any(base.get('weights') == 'random' for base in self._identities.values())
         if not self.full and not random:
-            drop_frozen(checkpoint, model)
+            drop_frozen(checkpoint, model, self._trained_before)
         tasks, pattern = getattr(model, 'tasks', None), rank_pattern(model)
         if tasks:
             checkpoint['meta']['tasks'] = list(tasks)

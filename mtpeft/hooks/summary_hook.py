@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mtpeft.hooks.labels_seen import LabelsSeen
@@ -19,7 +19,8 @@ class SummaryHook(Hook):
     """Logs what is trained at the start, and the metrics and where the files are at the end.
 
     A task of which no picture has a label is warned of at the start, as is one of which the first
-    epoch has shown none (labels may be there and say nothing). Evaluators are told
+    epoch (in a loop of iterations: the first pass over the data) has shown none: labels may be
+    there and say nothing. Evaluators are told
     (:attr:`~mtpeft.evaluation.MultiTaskEvaluator.untrained`), and checkpoints keep the names.
 
     Example:
@@ -46,6 +47,9 @@ class SummaryHook(Hook):
         self._labels.after_epoch(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
+        loop = runner._train_loop
+        if isinstance(loop, IterBasedTrainLoop) and runner.iter >= len(loop.dataloader):
+            self._labels.after_epoch(runner)  # all of it is one epoch
         self._labels.tell(runner.val_loop.evaluator)
 
     def before_test_epoch(self, runner: Runner) -> None:

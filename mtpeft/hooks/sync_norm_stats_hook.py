@@ -17,8 +17,8 @@ class SyncNormStatsHook(Hook):
 
     Each process updates them from its own pictures, so without this the processes evaluate
     slightly different models, and the checkpoint is yet another. Done at the end of each epoch,
-    or before an evaluation within one. MMEngine's ``SyncBuffersHook`` averages every buffer, those
-    of the frozen base included, which rounds them.
+    and before an evaluation or a checkpoint within one. MMEngine's ``SyncBuffersHook`` averages
+    every buffer, those of the frozen base included, which rounds them.
 
     Example:
         >>> SyncNormStatsHook().priority
@@ -39,6 +39,10 @@ class SyncNormStatsHook(Hook):
             self._sync(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
+        self._sync(runner)
+
+    def before_gathered_save(self, runner: Runner) -> None:
+        """Called in every process before one of them saves."""
         self._sync(runner)
 
     def _sync(self, runner: Runner) -> None:

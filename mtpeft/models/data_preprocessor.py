@@ -1,6 +1,7 @@
 """From collated samples to the batch a model takes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -112,6 +113,15 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         if self.bgr_to_rgb and channels >= 3:
             picture = torch.cat([picture[:3].flip(0), picture[3:]])
         return (picture.float() - self.mean) / self.std
+
+    def _apply(self, *args: Any, **kwargs: Any) -> 'MultiTaskDataPreprocessor':
+        # a model in half precision would round mean and deviation, and so every picture
+        kept = self.mean, self.std
+        super()._apply(*args, **kwargs)
+        for name, value in zip(('mean', 'std'), kept, strict=True):
+            now = getattr(self, name)
+            setattr(self, name, now if value.is_meta else value.to(now.device))
+        return self
 
     def _pad_labels(
         self, sample: MultiTaskDataSample, size: tuple[int, int], batch: tuple[int, int]

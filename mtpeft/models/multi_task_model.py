@@ -13,6 +13,7 @@ from mtpeft.models.build import build_module
 from mtpeft.models.checks import check_channels, check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
+from mtpeft.models.losses.build import build_loss
 from mtpeft.models.losses.reduce import mean_over_processes
 from mtpeft.models.merging.model import merge_decoder
 from mtpeft.models.merging.report import MergeReport
@@ -123,7 +124,7 @@ class MultiTaskModel(Merging, BaseModel):
         # a decoder may be switched by the frequencies of the backbone's lanes
         clock = getattr(self.backbone, 'clock', None)
         self.decoder = build_module(decoder, tasks=known, clock=clock, **shapes)
-        self.losses = ModuleDict({name: build_module(task.loss) for name, task in built.items()})
+        self.losses = ModuleDict({name: build_loss(task) for name, task in built.items()})
         self.loss_weighting = build_module(
             loss_weighting or dict(type='FixedWeighting'), tasks=known
         )
@@ -262,7 +263,8 @@ class MultiTaskModel(Merging, BaseModel):
         parts = [self.backbone, *self.necks, self.decoder]
         wanted = None if tasks is None else requested_tasks(tasks, self.tasks)
         x, options = pad(inputs, self._padded(inputs.shape[-2:])), self._joining
-        x = x.to(memory_format=self._memory_format)
+        # pictures are normalised in float32; the model may be in half or in double precision
+        x = x.to(_type_of(self.backbone), memory_format=self._memory_format)
         for part, asked in zip(parts, asked_of(parts, wanted), strict=True):
             x, options = call(part, x, asked, **options), {}
         return x if wanted is None else {name: x[name] for name in wanted}
@@ -282,6 +284,10 @@ class MultiTaskModel(Merging, BaseModel):
         """Float logits at the input's size, without the backbone's padding."""
         height, width = inputs.shape[-2:]
         return resize(wide(logits), self._padded((height, width)))[..., :height, :width]
+
+
+def _type_of(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _unused_parameters(backbone: nn.Module) -> list[str]:

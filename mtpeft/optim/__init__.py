@@ -2,5 +2,6 @@
 
 from mtpeft.optim.autocast_wrapper import AutocastOptimWrapper
 from mtpeft.optim.flat_no_decay import FlatNoDecayConstructor
+from mtpeft.optim.taskwise_constructor import TaskwiseConstructor
 
-__all__ = ['AutocastOptimWrapper', 'FlatNoDecayConstructor']
+__all__ = ['AutocastOptimWrapper', 'FlatNoDecayConstructor', 'TaskwiseConstructor']

@@ -72,8 +72,7 @@ class MTRandomScaleRotate(BaseTransform):
         centre = ((size[1] - 1) / 2, (size[0] - 1) / 2)
         angle, scale = np.random.uniform(*self.angles), np.random.uniform(*self.scales)
         matrix = cv2.getRotationMatrix2D(centre, angle, scale)
-        fill = _OUTSIDE[self.outside]
-        warped = self._warped(img, matrix)
+        warped, fill = self._warped(img, matrix), _OUTSIDE[self.outside]
         set_image(results, warped)
         map_labels(results, lambda label, task: warp_label(label, task, matrix, size, fill))
         return results
@@ -81,8 +80,8 @@ class MTRandomScaleRotate(BaseTransform):
     def _warped(self, img: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         """The picture moved: colours together, since OpenCV takes no more than four channels."""
         channels, size = img.shape[2], img.shape[1::-1]
-        fill = np.broadcast_to(self.img_fill, channels).tolist()
         mode = PICTURE_MODES[self.interpolation]
+        fill = np.broadcast_to(self.img_fill, channels).tolist()
         colours = 3 if channels >= 3 else 0
         parts = [slice(colours)] * bool(colours)
         parts += [slice(i, i + 1) for i in range(colours, channels)]

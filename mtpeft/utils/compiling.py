@@ -2,8 +2,18 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
+
+#: The first release of torch that traces lanes as one graph. Older ones stop in the middle of a
+#: ``with`` statement (2.6 to 2.8) or at a comparison of what a decomposition gives (2.9 to 2.11).
+OLDEST_TORCH = '2.12'
+
+
+def traces_lanes() -> bool:
+    """Can this release of torch compile a backbone with task lanes?"""
+    return torch.__version__ >= OLDEST_TORCH  # (compared as versions)
 
 
 def compile_parts(
@@ -24,7 +34,15 @@ def compile_parts(
 
     Returns:
         ``model``.
+
+    Raises:
+        RuntimeError: torch is older than :data:`OLDEST_TORCH`.
     """
+    if not traces_lanes():
+        raise RuntimeError(
+            f'torch.compile traces task lanes from torch {OLDEST_TORCH} on; this is '
+            f'{torch.__version__}. Train without --compile, or install a newer torch.'
+        )
     inner = model.module if is_model_wrapper(model) else model
     parts: Sequence[nn.Module] = [inner]
     if hasattr(inner, 'backbone') and hasattr(inner, 'decoder'):

@@ -97,5 +97,6 @@ class VisitFetcher:
 
 def hand_over_visits(dataset: Any) -> None:
     """Let loaders of a data set open the visits that their sampler gives."""
-    if not isinstance(getattr(dataset, '__getitems__', None), VisitFetcher):
+    # (not getattr: a wrapper may pass on what the data set within has)
+    if not isinstance(vars(dataset).get('__getitems__'), VisitFetcher):
         dataset.__getitems__ = VisitFetcher(dataset)

@@ -6,6 +6,11 @@ from helpers.adapter_grid import TASKS, methods, stir
 from helpers.backbones import TINY
 
 from mtpeft.models import AdapterBackbone
+from mtpeft.utils.compiling import OLDEST_TORCH, traces_lanes
+
+pytestmark = pytest.mark.skipif(
+    not traces_lanes(), reason=f'torch {OLDEST_TORCH} or newer compiles lanes'
+)
 
 LANES = ['proj', 'fc1', 'fc2']
 

@@ -1,5 +1,6 @@
 """A compiled backbone with DiTASK: one graph, and the spectrum of the weight that it has now."""
 
+import pytest
 import torch
 from helpers.adapter_grid import TASKS, stir
 from helpers.backbones import TINY
@@ -8,6 +9,11 @@ from torch import nn
 from mtpeft.adapters import adapt_layer
 from mtpeft.adapters.lanes.current import now
 from mtpeft.models import AdapterBackbone
+from mtpeft.utils.compiling import OLDEST_TORCH, traces_lanes
+
+pytestmark = pytest.mark.skipif(
+    not traces_lanes(), reason=f'torch {OLDEST_TORCH} or newer compiles lanes'
+)
 
 
 def build(seed):

@@ -68,6 +68,16 @@ def test_lanes_give_the_same(kind, cfg, strategy, idle):
         assert torch.equal(parameter, before[name])
 
 
+@grid
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize('tasks', [(), TASKS], ids=['shared', 'lanes'])
+def test_merged_weights_have_the_type_of_the_layer(kind, cfg, dtype, tasks):
+    adapted, _ = make(kind, cfg, tasks)
+    new, _, _ = merge_layer(adapted.to(dtype), in_lane_block=bool(tasks))
+    for name, value in {} if new is None else new.state_dict().items():
+        assert value.dtype == dtype, name
+
+
 @pytest.mark.parametrize('shape', [(6, 6), (6, 24), (48, 48)])
 @pytest.mark.parametrize('rank', [1, 3, 6])
 def test_the_shared_path_is_merged_where_that_takes_fewer_operations(shape, rank):

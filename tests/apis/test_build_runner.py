@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
 from mtpeft.checkpoints.files import safe_load
+from mtpeft.utils.compiling import OLDEST_TORCH, traces_lanes
 
 SHORT = dict(train_cfg__max_epochs=1, train_dataloader__dataset__length=4)
 
@@ -31,6 +32,7 @@ def test_amp_on_a_cpu(tmp_path):
     assert {p.dtype for p in runner.model.parameters()} == {torch.float32}
 
 
+@pytest.mark.skipif(not traces_lanes(), reason=f'torch {OLDEST_TORCH} or newer compiles lanes')
 def test_a_compiled_run_trains_the_same_network(tmp_path):
     base = write_base(tmp_path / 'base.pth')
     plain = train(tiny(base, **SHORT), tmp_path / 'a').model.state_dict()

@@ -166,7 +166,11 @@ def test_scales_other_than_4_go_into_the_weights():
 B = torch.zeros(1)
 MTLORA = {f'{BLOCK}.mlp.fc1.lora_shared_{x}': B for x in 'AB'}
 DITASK = {f'{BLOCK}.mlp.fc1.lora_shared_A': B}
-TADFORMER = {**MTLORA, 'backbone.task_prompts': torch.zeros(2, 3), 'downsampler.sal.downsample_0.weight': B}
+TADFORMER = {
+    **MTLORA,
+    'backbone.task_prompts': torch.zeros(2, 3),
+    'downsampler.sal.downsample_0.weight': B,
+}
 STATIC = {**TADFORMER, f'{BLOCK}.attn.proj.lora_filter.semseg.weight': B}
 CONVERTERS = {'MTLoRA': mtlora_to_mtpeft, 'DiTASK': ditask_to_mtpeft,
               'TADFormer': tadformer_to_mtpeft}  # fmt: skip

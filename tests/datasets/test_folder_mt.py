@@ -236,3 +236,36 @@ def test_classes_of_ones_own(root, nyud_root):
         OwnNYU(['semseg'], data_root=str(nyud_root.parent))
     with pytest.raises(FileNotFoundError, match='CityMT: .*does not exist'):
         CityMT(['depth'], 'train', str(root / 'none'))
+
+
+def test_a_copy_of_arrays_as_multi_task_repositories_share_them(tmp_path):
+    """Pictures of 0 to 1, classes with -1, depth (H, W, 1), normals, all as .npy."""
+    draw = np.random.default_rng(0)
+    img = draw.random((*SIZE, 3)).astype(np.float32)
+    classes = draw.integers(-1, 13, SIZE).astype(np.float32)
+    depth = draw.random((*SIZE, 1)).astype(np.float32)
+    normal = draw.standard_normal((*SIZE, 3))
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    for kind, array in dict(image=img, label=classes, depth=depth, normal=normal).items():
+        put(tmp_path / f'train/{kind}/0.npy', array)
+    where = 'train/{}/{{id}}.npy'
+    options = dict(
+        tasks=dict(semseg=dict(num_classes=13), depth={}, normals={}),
+        labels=dict(semseg=dict(path=where.format('label'), ignore=-1),
+                    depth=where.format('depth'), normals=where.format('normal')), split=None,
+    )  # fmt: skip
+    pictures = where.format('image')
+    sample = load(tmp_path, dict(path=pictures, scale=255), **options)[0]
+    assert np.array_equal(sample['img'][..., ::-1], np.rint(img * 255).astype(np.uint8))
+    labels = sample['labels']
+    assert np.array_equal(labels['semseg'], np.where(classes < 0, 255, classes))
+    assert np.array_equal(labels['depth'], depth[..., 0])
+    np.testing.assert_allclose(labels['normals'], normal, atol=1e-5)
+    with pytest.raises(DataFileError, match='0.npy: expected colours of 0 to 255.*unscaled'):
+        load(tmp_path, pictures, **options)[0]
+
+
+def test_whole_paths_as_patterns(root):
+    depth = dict(path=str(root / 'd' / '{id}.png'), scale=1)
+    data = load(root, str(root / 'rgb' / '{split}' / '{id}.jpg'), labels=dict(depth=depth))
+    assert names(data) == ['train 0', 'train 1', 'train 2'] and len(data[0]['labels']) == 1

@@ -77,6 +77,66 @@ def test_a_stated_unit_is_not_questioned(nyud_root, write, said, unit, expected)
     assert not any('depth' in line for line in said)
 
 
+def tell(root, write, **maxima):
+    for name, value in maxima.items():
+        path = root / 'depth' / f'{name[1:]}.npy'
+        path.unlink(missing_ok=True)
+        write['png'](path.with_suffix('.png'), np.full(SHAPE, value, np.uint16))
+
+
+@pytest.mark.parametrize('steps', [1000, 256, 5000])
+def test_usual_steps_of_depth_are_told_by_all_splits(nyud_root, write, said, steps):
+    # the training pictures alone show nothing further than 60 cm
+    tell(nyud_root, write, _0001=steps // 2, _0002=steps * 3 // 5, _0003=steps * 4)
+    for split, metres in (('train', 0.5), ('val', 4)):
+        depth = load(nyud_root, split=split)[0]['labels']['depth']
+        np.testing.assert_allclose(depth, metres, rtol=0.01)
+    assert any(f'{steps * 4:g}, the most of 3 maps: 4.00 m. 0.0%' in line for line in said)
+
+
+def test_a_step_of_depth_that_is_none_of_the_usual(nyud_root, write, said):
+    tell(nyud_root, write, _0001=200, _0002=300, _0003=400)
+    with pytest.raises(DataFileError, match='0003.png: reaches 400.*State depth_unit'):
+        load(nyud_root)
+    np.testing.assert_allclose(load(nyud_root, depth_unit=0.01)[0]['labels']['depth'], 2)
+    write['png'](nyud_root / 'depth' / '0001.png', np.full(SHAPE, 200, np.uint8))
+    np.testing.assert_allclose(load(nyud_root, depth_unit=0.01)[0]['labels']['depth'], 2)
+    for unit in (0, -1, float('nan'), True):
+        with pytest.raises(ValueError, match='depth_unit='):
+            load(nyud_root, depth_unit=unit)
+
+
+def store(root, write, *values):
+    for name in ('0001', '0002', '0003'):
+        write['png'](root / 'segmentation' / f'{name}.png', np.resize(np.uint8(values), SHAPE))
+
+
+@pytest.mark.parametrize('stored, classes, expected', [
+    ((0, 1, 13), 13, [0, 12, 255]), ((0, 5, 255), 13, [0, 5, 255]), ((0, 5, 255), 40, [0, 5, 255]),
+    ((0, 1, 39), 40, [0, 38, 255]),
+])  # fmt: skip
+def test_where_classes_are_counted_from(nyud_root, write, said, stored, classes, expected):
+    store(nyud_root, write, *stored)
+    tasks = dict(semseg=dict(num_classes=classes))
+    label = load(nyud_root, tasks=tasks)[0]['labels']['semseg']
+    assert np.unique(label).tolist() == expected
+    assert len(said) == 1 and '33.3% of the pixels of 3 labels' in said[0]
+
+
+def test_where_files_do_not_tell_it_has_to_be_stated(nyud_root, write, said):
+    store(nyud_root, write, 0, 5, 12)
+    options = dict(tasks=dict(semseg=dict(num_classes=13)))
+    with pytest.raises(DataFileError, match='hold 0 to 12 for 13 classes.*33.3%.*first_class=0'):
+        load(nyud_root, **options)
+    for moved in ({}, dict(label_paths=dict(semseg='segmentation/{id}.png'))):
+        for first, expected in ((0, [0, 5, 12]), (1, [4, 11, 255])):
+            label = load(nyud_root, first_class=first, **options, **moved)[0]['labels']['semseg']
+            assert np.unique(label).tolist() == expected
+    own = dict(semseg=dict(path='segmentation/{id}.png', first_class=0))
+    label = load(nyud_root, **options, label_paths=own)[0]['labels']['semseg']
+    assert np.unique(label).tolist() == [0, 5, 12] and not said
+
+
 def test_normals_as_colours(nyud_root, write, said):
     (nyud_root / 'normals' / '0001.npy').unlink()
     colours = np.full((*SHAPE, 3), (128, 128, 0), np.uint8)

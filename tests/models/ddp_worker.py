@@ -15,7 +15,16 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 SIZE = (13, 10)
-WEIGHTINGS = ('FixedWeighting', 'UncertaintyWeighting')
+WEIGHTINGS = ('FixedWeighting', 'UncertaintyWeighting', 'other losses')
+OTHER = dict(
+    TASKS,
+    semseg=dict(num_classes=5, loss=dict(
+        type='PixelCrossEntropyLoss', class_weight=[0.5, 1, 2, 0, 3], label_smoothing=0.2
+    )),
+    human_parts=dict(loss=dict(type='DiceLoss')),
+    sal=dict(loss=dict(type='mmseg.FocalLoss')),
+    edge=dict(loss=dict(type='DiceLoss', smooth=0.1)),
+)  # fmt: skip
 # uneven: pictures of rank 0 and 1 by case, and which tasks they have labels for
 CASES = {
     'uneven': ([0, 1, 2], [3], [list(TASKS), ['sal', 'depth'], ['semseg', 'normals'], ['sal']]),
@@ -40,6 +49,8 @@ def part(case, rank):
 def model_of(weighting):
     # BatchNorm in eval mode: its batch statistics are each process's own
     backbone = dict(type=TinyBackbone, spare=True)
+    if weighting == 'other losses':
+        return tiny_model(tasks=OTHER, backbone=backbone).eval()
     return tiny_model(backbone=backbone, loss_weighting=dict(type=weighting)).eval()
 
 

@@ -21,6 +21,8 @@ class _Pass(threading.local):
             :mod:`mtpeft.adapters.lanes.passes`); ``None``: the shared stream alone.
         size: (H, W) of the map that the stage's tokens are of; ``None``: not known.
         prefix: Tokens before those of the map.
+        places: What the attention of every block takes for the places of its tokens (rotary
+            positions, a shared bias).
         attended: Task tokens or prompts that windows attend to.
         rest: What modules take besides their input, ``(args, options)`` by ``id``.
         prepared: What is formed of weights is up to date; a compiled graph need not compare.
@@ -29,6 +31,7 @@ class _Pass(threading.local):
     stream: Any = None
     size: tuple[int, int] | None = None
     prefix: int = 0
+    places: Any = None
     attended: Any = None
     rest: dict[int, tuple[tuple, dict]] = {}
     prepared: bool = False
@@ -36,7 +39,7 @@ class _Pass(threading.local):
 
 now = _Pass()
 
-_START = dict(stream=None, size=None, prefix=0, attended=None, rest={})
+_START = dict(stream=None, size=None, prefix=0, places=None, attended=None, rest={})
 
 
 @contextmanager

@@ -134,6 +134,12 @@ def inject_adapters(
         layer = network.get_submodule(name)
         if isinstance(layer, AdapterModule):
             layer.channels_last = family.layout == 'NHWC'
+            if not family.blocks_see_map and needs_map(layer.adapter):
+                raise ValueError(
+                    f"Cannot put {type(layer.adapter).__name__} beside '{name}': what convolves "
+                    'there needs tokens in the order of the picture, and those of '
+                    f'{type(network).__name__} have another.'
+                )
         else:
             layer.weight.requires_grad_(not freeze)
             if not maps_everywhere:

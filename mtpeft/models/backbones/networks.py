@@ -10,6 +10,7 @@ from timm.models import is_model, list_models, model_entrypoint
 from torch import nn
 
 from mtpeft.models.backbones.families import FAMILIES
+from mtpeft.models.backbones.stage_options import check_stages
 from mtpeft.registry import MODELS
 from mtpeft.utils.suggest import hint
 
@@ -31,13 +32,13 @@ def build_network(cfg: Mapping) -> nn.Module:
     Raises:
         KeyError: an unknown timm model (the nearest names are given) or type.
         TypeError: an option that the model does not take.
+        ValueError: an option of timm has more or fewer values than there are stages.
     """
     options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
     if not is_timm(cfg):
-        scope = cfg['type'].split('.')[0] if '.' in str(cfg['type']) else 'mtpeft'
-        with DefaultScope.overwrite_default_scope(scope):
+        with DefaultScope.overwrite_default_scope(_scope(cfg['type'])):
             return MODELS.build({'type': cfg['type'], **options})
-    timm_entry(cfg['type'])
+    check_stages(timm_entry(cfg['type']), options)
     try:
         network = _create(cfg['type'][len(TIMM) :], options)
     except TypeError as error:
@@ -65,6 +66,14 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
             if unknown is None or unknown[1] not in ours:
                 raise
             del ours[unknown[1]]
+
+
+def _scope(kind: str | type) -> str:
+    """The package whose names the parts of a network mean, of a registered name or a class."""
+    if isinstance(kind, str):
+        return kind.split('.')[0] if '.' in kind else 'mtpeft'
+    package = str(getattr(kind, '__module__', '')).split('.')[0]
+    return package if package in MODELS.parent.children else 'mtpeft'
 
 
 def timm_entry(kind: str) -> Callable:

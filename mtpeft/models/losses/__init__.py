@@ -3,8 +3,10 @@
 from mtpeft.models.losses.balanced_bce import BalancedBCELoss
 from mtpeft.models.losses.cross_entropy import PixelCrossEntropyLoss
 from mtpeft.models.losses.dense_loss import DenseLoss
+from mtpeft.models.losses.dice import DiceLoss
 from mtpeft.models.losses.l1 import MaskedL1Loss, NormalsL1Loss
 
 __all__ = [
-    'BalancedBCELoss', 'DenseLoss', 'MaskedL1Loss', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
+    'BalancedBCELoss', 'DenseLoss', 'DiceLoss', 'MaskedL1Loss', 'NormalsL1Loss',
+    'PixelCrossEntropyLoss',
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def sum_over_processes(counts: Tensor) -> Tensor:
-    """Sum of integer ``counts`` over all processes; with one process, ``counts`` itself.
+    """Sum of ``counts``, or of weights, over all processes; with one process, ``counts`` itself.
 
     Every process must call it equally often, also one whose batch holds no label.
     """
@@ -31,9 +31,10 @@ def global_mean(numerator: Tensor, total: Tensor) -> Tensor:
 
     Args:
         numerator: Sum over this process's valid elements, a scalar in the graph.
-        total: Number of valid elements of **all** processes, from :func:`sum_over_processes`.
+        total: Number (or sum of the weights) of valid elements of **all** processes, from
+            :func:`sum_over_processes`.
 
     Returns:
         A scalar; 0, connected to the graph, where ``total`` is 0.
     """
-    return numerator * (dist.get_world_size() / torch.clamp(total, min=1))
+    return numerator * (dist.get_world_size() / total.where(total > 0, torch.ones_like(total)))

@@ -110,5 +110,6 @@ def merged_state_dict(
             continue  # nothing of it is in the shared stream
         with torch.no_grad():
             own = task if layer.adapter.tasks else None
-            state[f'{name}.weight'] = layer.adapter.weight(layer, own)
+            merged = layer.adapter.weight(layer, own)
+            state[f'{name}.weight'] = merged.to(layer.weight.dtype)
     return state

@@ -40,7 +40,7 @@ def plain(family):
     name = TINY[family]['type'].removeprefix('timm.')
     if 'Swin' in family:
         cfg.update(img_size=SIDES[family])
-    elif 'ViT' in family:
+    elif family in ('timm ViT', 'timm EVA', 'timm DINOv3'):
         cfg.update(dynamic_img_size=True)
     network = timm.create_model(name, num_classes=0, **cfg)
     return network, lambda x: network.forward_intermediates(x, intermediates_only=True)[-4:]

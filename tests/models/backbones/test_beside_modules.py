@@ -13,7 +13,8 @@ from torch import nn
 from mtpeft.adapters import AdapterModule, adapt_layer
 from mtpeft.models.backbones import AdapterBackbone
 
-PLACES = [(family, 'block') for family in TINY] + [('timm Swin', 'mlp'), ('timm ViT', 'mlp')]
+ON_MAP = [family for family in TINY if family != 'timm Hiera']
+PLACES = [(family, 'block') for family in ON_MAP] + [('timm Swin', 'mlp'), ('timm ViT', 'mlp')]
 places = pytest.mark.parametrize(('family', 'place'), PLACES, ids=[' '.join(p) for p in PLACES])
 
 
@@ -185,3 +186,8 @@ def test_what_cannot_be():
     with pytest.raises(ValueError, match='Cropping changes the size of its map'):
         layer.adapter.lane(layer, torch.zeros(1, 8, 8, 3),
                            layer.adapter.lane_slices(layer)[0], None)  # fmt: skip
+
+
+def test_blocks_whose_tokens_are_in_another_order_take_no_kernel():
+    with pytest.raises(ValueError, match="SineAWB beside 'blocks.1'.*those of Hiera have another"):
+        beside('timm Hiera')

@@ -22,6 +22,11 @@ DEEP = {  # unequal depths, so that a wrong block shows
     'mmseg Swin': dict(depths=(1, 3, 4, 2)),
     'timm ConvNeXt': dict(depths=(1, 3, 4, 2)),
     'timm ViT': dict(depth=12),
+    'timm EVA': dict(depth=12),
+    'timm DINOv3': dict(depth=12),
+    'timm BEiT': dict(depth=12),
+    'timm PVT v2': dict(depths=(1, 3, 4, 2)),
+    'timm Hiera': dict(stages=(1, 3, 4, 2)),
     'mmseg MiT': dict(num_layers=[1, 3, 4, 2]),
 }
 SWIN = ['layers.0.blocks.0', 'layers.1.blocks.2', 'layers.2.blocks.3', 'layers.3.blocks.1']
@@ -33,6 +38,12 @@ EXPECTED = {  # lane blocks, and strides of the levels after merging
     'mmseg Swin': (STAGES, MERGED),
     'timm ConvNeXt': (STAGES, MERGED),
     'timm ViT': (['blocks.2', 'blocks.5', 'blocks.8', 'blocks.11'], (16,) * 4),
+    **dict.fromkeys(
+        ('timm EVA', 'timm DINOv3', 'timm BEiT'),
+        (['blocks.2', 'blocks.5', 'blocks.8', 'blocks.11'], (16,) * 4),
+    ),
+    'timm PVT v2': (STAGES, MERGED),
+    'timm Hiera': (['blocks.0', 'blocks.3', 'blocks.7', 'blocks.9'], PYRAMID),
     'mmseg MiT': (['layers.0.1.0', 'layers.1.1.2', 'layers.2.1.3', 'layers.3.1.1'], MERGED),
     'mmseg ResNet': (['layer1.2', 'layer2.3', 'layer3.5', 'layer4.2'], PYRAMID),
 }
@@ -86,6 +97,7 @@ MERGING = {
     'timm Swin': 'layers.{}.downsample',
     'timm Swin V2': 'layers.{}.downsample',
     'timm ConvNeXt': 'stages.{}.downsample',
+    'timm PVT v2': 'stages.{}.downsample',
     'mmseg MiT': 'layers.{}.0',
 }
 
@@ -154,7 +166,8 @@ def test_a_lane_is_its_block_with_merged_weights(family):
 
         def record(block, x, name=name, run=run):
             # the first pass is the shared stream's
-            seen.setdefault(name, (x.detach(), dict(size=now.size, prefix=now.prefix)))
+            of_pass = dict(size=now.size, prefix=now.prefix, places=now.places)
+            seen.setdefault(name, (x.detach(), of_pass))
             return run(block, x)
 
         lane.run = record

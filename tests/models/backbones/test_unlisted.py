@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from helpers.adapter_grid import stir
+from timm.models.beit import checkpoint_filter_fn
 from torch import nn
 
 from mtpeft.models.backbones import AdapterBackbone
@@ -148,8 +149,7 @@ def test_options_go_by_class(name):
 
 
 ONE_SIZE = {
-    'beit_base_patch16_224': SMALL,
-    'hiera_tiny_224': dict(stages=(1, 1, 1, 1), embed_dim=24),
+    'vit_relpos_small_patch16_224': SMALL,
     'maxvit_rmlp_pico_rw_256': {},
 }
 
@@ -170,6 +170,42 @@ def test_a_network_of_one_size_names_the_option(name):
     x = torch.randn(1, 3, *size)
     with torch.no_grad():
         levels, expected = model(x), stock_levels(model, name, x, img_size=size, **options)
+    for level, other in zip(levels, expected, strict=True):
+        torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('shared', [False, True], ids=['own', 'shared'])
+def test_positions_of_beit_follow_the_picture_as_timm_resizes_them(shared):
+    """One bias a block, or one for all of them; and a table of places beside it."""
+    options = dict(SMALL, use_rel_pos_bias=not shared, use_shared_rel_pos_bias=shared,
+                   use_abs_pos_emb=True)  # fmt: skip
+    name, size = 'beit_base_patch16_224', (64, 96)
+    model = build(name, img_size=128, **options).eval()
+    for key, parameter in model.network.named_parameters():
+        if key.endswith(('table', 'pos_embed')):
+            nn.init.normal_(parameter)
+    stock = timm.create_model(name, num_classes=0, img_size=size, **options).eval()
+    weights = checkpoint_filter_fn(dict(model.merged_state_dict()), stock)
+    stock.load_state_dict(weights, strict=False)
+    x = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        levels, expected = model(x), stock.forward_intermediates(x, intermediates_only=True)
+    for level, other in zip(levels, expected, strict=True):
+        torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['hiera_small_abswin_256', 'hiera_tiny_224'])
+def test_hiera_takes_pictures_of_any_size(name):
+    options = dict(embed_dim=8, stages=(1, 2, 2, 1))
+    size = (96, 128) if 'abswin' in name else (128, 64)
+    own = 224 if 'abswin' in name else size  # plain tables of places belong to one size
+    model = build(name, img_size=own, **options).eval()
+    stock = timm.create_model(name, num_classes=0, img_size=size, **options).eval()
+    stock.load_state_dict(model.merged_state_dict())
+    x = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        levels, expected = model(x), stock.forward_intermediates(x, intermediates_only=True)
+        assert model(torch.zeros(1, 3, 96, 160))[3].shape[2:] == (3, 5)
     for level, other in zip(levels, expected, strict=True):
         torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
 

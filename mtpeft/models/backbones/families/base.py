@@ -63,6 +63,8 @@ class Family:
             the config does not name them.
         on_map: Regular expression for the end of the names of Linear layers that see all tokens of
             a map in the order of the picture, ``None`` where there are none.
+        blocks_see_map: Blocks take tokens in the order of the picture, so that what stands beside
+            one can convolve.
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
             each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
         parts: The steps of a block one by one, ``None`` for blocks that are run as a whole.
@@ -77,6 +79,7 @@ class Family:
     build_options: dict[str, Any] = {}
     may_be_absent: tuple[str, ...] = ()
     on_map: str | None = None
+    blocks_see_map: bool = True
     prompts: str | None = None
     parts: type[SwinParts] | None = None
 

@@ -15,9 +15,6 @@ def built_for(network: nn.Module) -> tuple[int, int]:
     """
     embed = getattr(network, 'patch_embed', None)
     size = getattr(embed, 'img_size', None)
-    if size is None and hasattr(network, 'unroll') and hasattr(network, 'patch_stride'):
-        # Hiera's order of tokens is that of one map
-        size = [n * s for n, s in zip(network.unroll.size, network.patch_stride, strict=True)]
     if size is None:
         known = getattr(network, 'pretrained_cfg', None) or {}
         size = known['input_size'][-2:] if known.get('input_size') else (224, 224)
@@ -33,7 +30,7 @@ def takes_one_size(network: nn.Module) -> bool:
         True
     """
     embed = getattr(network, 'patch_embed', None)
-    return bool(getattr(embed, 'strict_img_size', False)) or hasattr(network, 'unroll')
+    return bool(getattr(embed, 'strict_img_size', False))
 
 
 def check_size(network: nn.Module, size: tuple[int, int]) -> None:

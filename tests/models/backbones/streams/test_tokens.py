@@ -59,7 +59,7 @@ def test_the_start_is_the_backbone_with_its_tokens(family, size):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('family', [f for f in TINY if f in FC2])
+@pytest.mark.parametrize('family', [f for f in TINY if f in FC2 and f != 'timm Hiera'])
 def test_free_tokens_leave_the_network_alone(family):
     """The start is the plain backbone, whatever the family."""
     model = sinewich(family).eval()
