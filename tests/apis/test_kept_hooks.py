@@ -73,6 +73,7 @@ def test_buffers_that_are_synced_already_are_left_to_it(tmp_path):
 def test_the_sampler_of_the_training_counts_once(tmp_path, sampler):
     cfg = tiny()
     cfg.train_dataloader.sampler = sampler
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
     runner = build_runner(cfg, work_dir=str(tmp_path))
     found = runner.train_loop.dataloader.sampler
     assert type(found) is CountedSampler and type(found.sampler) is not CountedSampler
