@@ -18,10 +18,12 @@ from mtpeft.apis.read_config import load_config
 from mtpeft.apis.segmentor import build_model, tell_data_set
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import check_base, lacks_base, load_checked
+from mtpeft.checkpoints.partial import of_some_tasks, tasks_of
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.converters.files import converted
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
+from mtpeft.models.requested import check_untied
 from mtpeft.registry import TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.utils.requested import requested_tasks
@@ -57,7 +59,8 @@ def init_model(
     Raises:
         CheckpointError: the checkpoint is damaged, of another architecture or on another base.
         PretrainedWeightsError: pretrained or shipped weights are not there.
-        ValueError: ``config`` is ``None`` and ``checkpoint`` is not shipped.
+        ValueError: ``config`` is ``None`` and ``checkpoint`` is not shipped; or the checkpoint has
+            more tasks than the config, and they read one another.
 
     Example:
         >>> model = init_model('configs/mtlora/mtlora_swin-pico_scenes.py')  # doctest: +SKIP
@@ -81,7 +84,10 @@ def init_model(
         what = f'Checkpoint {checkpoint}'
         if partial:
             check_base(model, (saved.get('meta') or {}).get('base') or {}, what)
-        load_checked(model, state, what)
+        kept = of_some_tasks(state, getattr(model, 'tasks', ()), tasks_of(saved))
+        if len(kept) < len(state):
+            check_untied(model, what)
+        load_checked(model, kept, what)
         compact(model)
     tell_data_set(model, saved)
     model.cfg = cfg

@@ -103,6 +103,25 @@ def of_tasks(found: Differences, own: Iterable[str], theirs: Iterable[str]) -> b
     )
 
 
+def of_some_tasks(
+    state: Mapping[str, Tensor], own: Iterable[str], theirs: Iterable[str]
+) -> dict[str, Tensor]:
+    """``state`` of a model of more tasks without the entries of those that a model does not have.
+
+    Args:
+        state: The state dict.
+        own: Tasks of the model.
+        theirs: Tasks of the file; unless they are ``own`` and more, nothing is left out.
+
+    Example:
+        >>> of_some_tasks({'heads.sal': 1, 'heads.depth': 2}, ['depth'], ['sal', 'depth'])
+        {'heads.depth': 2}
+    """
+    own, theirs = set(own), set(theirs)
+    others = theirs - own if own <= theirs else set()
+    return {key: value for key, value in state.items() if not others & set(key.split('.'))}
+
+
 def describe(found: Differences) -> str:
     """What was not loaded, one line each, with layers under one name.
 

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.visualization.segmentor import as_multi_task, tasks_of
 from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, write_picture
 
@@ -30,7 +30,7 @@ class SavePredictionsHook(Hook):
         PosixPath('out')
     """
 
-    def __init__(self, out_dir: str, height: Count = 240, draw_input: bool = True) -> None:
+    def __init__(self, out_dir: str, height: Size = 240, draw_input: bool = True) -> None:
         self.out_dir = Path(out_dir)
         self.visualizer = MultiTaskVisualizer(height=height, draw_input=draw_input)
 

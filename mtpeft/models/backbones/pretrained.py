@@ -101,9 +101,10 @@ def _from_timm_hub(cfg: Mapping) -> dict[str, Tensor]:
             'checkpoint.'
         )
     name = cfg['type'][len(TIMM) :]
-    options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
+    own = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
+    options = {'num_classes': 0, **own}
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0, **options).state_dict()
+        return timm.create_model(name, pretrained=True, **options).state_dict()
     except Exception as error:  # whatever the hub client raises, weights are missing
         raise PretrainedWeightsError(
             f"The pretrained weights of timm model '{name}' could not be fetched "
