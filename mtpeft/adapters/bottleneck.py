@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter, NotMergeableError
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count, Positive
+from mtpeft.utils.kinds import Positive, Size
 from mtpeft.utils.suggest import hint
 
 ACTIVATIONS = {
@@ -59,7 +59,7 @@ class BottleneckAdapter(Adapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        width: Count | None = None,
+        width: Size | None = None,
         reduction: Positive | None = None,
         activation: Literal['gelu', 'relu', 'silu', 'tanh', 'identity'] = 'gelu',
         bias: bool = True,

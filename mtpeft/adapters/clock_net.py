@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.common import CommonModule
 from mtpeft.registry import MODELS
 from mtpeft.tasks import DenseTask
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.suggest import hint
 
 _TOKENS = ('free', 'prepend')
@@ -139,7 +139,7 @@ class ClockNet(CommonModule):
 class _Clock(nn.Module):
     """W_q, s and c."""
 
-    def __init__(self, channels: Count, scale: float, shift: float) -> None:
+    def __init__(self, channels: Size, scale: float, shift: float) -> None:
         super().__init__()
         bound = channels**-0.5
         self.W_q = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.bottleneck import BottleneckAdapter
 from mtpeft.adapters.common import CommonModule, SharesAcrossLayers, Site
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 
 
 class PHMRule(CommonModule):
@@ -100,9 +100,9 @@ class Compacter(SharesAcrossLayers, BottleneckAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        n: Count = 4,
-        rank: Count = 1,
-        width: Count | None = None,
+        n: Size = 4,
+        rank: Size = 1,
+        width: Size | None = None,
         common: PHMRule | None = None,
         site: Site | None = None,
         **kwargs: Any,

@@ -11,7 +11,7 @@ from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lanes.current import now
 from mtpeft.ops.cpab import cpab_displacement
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count, Share
+from mtpeft.utils.kinds import Share, Size
 from mtpeft.utils.suggest import hint
 
 _INITS = ('uniform', 'zero')
@@ -118,12 +118,12 @@ class DiTASK(FormedOnce, Adapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        cells: Count = 64,
-        task_cells: Count = 4,
+        cells: Size = 64,
+        task_cells: Size = 4,
         warp: Literal['index', 'value'] = 'index',
         init: Literal['uniform', 'zero'] = 'uniform',
         dropout: Share = 0.05,
-        parts: Count | None = None,
+        parts: Size | None = None,
     ) -> None:
         super().__init__(layer, tasks)
         for name, value, valid in (('warp', warp, tuple(_WARPS)), ('init', init, _INITS)):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.common import Site
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 
 
 @ADAPTERS.register_module()
@@ -50,8 +50,8 @@ class HyperFormer(GeneratedAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        embedding: Count = 64,
-        hidden: Count = 128,
+        embedding: Size = 64,
+        hidden: Size = 128,
         generators: Literal['width', 'layer'] = 'width',
         common: HyperNetwork | None = None,
         site: Site | None = None,

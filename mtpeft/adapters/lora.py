@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Coupling, Merged, NotMergeableError, check_rank, matrix_shape
 from mtpeft.adapters.ranks.low_rank import SHARED, LowRankAdapter
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count, Share
+from mtpeft.utils.kinds import Share, Size
 from mtpeft.utils.suggest import hint
 
 
@@ -48,8 +48,8 @@ class LoRA(LowRankAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: Count = 16,
-        task_rank: Count | None = None,
+        rank: Size = 16,
+        task_rank: Size | None = None,
         scale: float = 4.0,
         dropout: Share = 0.0,
         frozen_input: Literal['task', 'shared'] = 'task',

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.base import Coupling, Merged, NotMergeableError
 from mtpeft.adapters.lora import LoRA
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count, Share
+from mtpeft.utils.kinds import Share, Size
 from mtpeft.utils.suggest import hint
 
 _MODES = ('matrix', 'matrixv2', 'addition')
@@ -53,7 +53,7 @@ class MTLoRA(LoRA):
         tasks: Sequence[str] = (),
         mode: Literal['matrix', 'matrixv2', 'addition'] = 'matrix',
         dropout: Share = 0.05,
-        task_rank: Count = 4,
+        task_rank: Size = 4,
         **kwargs: Any,
     ) -> None:
         if mode not in _MODES:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mtpeft.adapters.common import Site
 from mtpeft.adapters.hypernetwork import GeneratedAdapter, HyperNetwork, Part
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 
 
 class ScaledTemplate(HyperNetwork):
@@ -92,10 +92,10 @@ class Polyhistor(GeneratedAdapter):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: Count = 4,
+        rank: Size = 4,
         lite: bool = False,
-        embedding: Count = 64,
-        hidden: Count = 128,
+        embedding: Size = 64,
+        hidden: Size = 128,
         generators: Literal['width', 'layer'] = 'layer',
         common: HyperNetwork | None = None,
         site: Site | None = None,

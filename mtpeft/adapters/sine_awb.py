@@ -19,7 +19,7 @@ from mtpeft.adapters.ranks.low_rank import BASE, SHARED, all_components
 from mtpeft.ops.linear_formed_again import forms_again
 from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count, Range, Share
+from mtpeft.utils.kinds import Range, Share, Size
 from mtpeft.utils.suggest import hint
 
 _BASES = ('shared', 'independent')
@@ -88,11 +88,11 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: Count = 16,
-        task_rank: Count | None = None,
+        rank: Size = 16,
+        task_rank: Size | None = None,
         scale: float = 4.0,
         dropout: Share = 0.0,
-        kernel_size: Count | None = 3,
+        kernel_size: Size | None = 3,
         base: Literal['shared', 'independent'] = 'shared',
         reuse: Literal['A', 'B', 'both'] | None = None,
         sine: bool = True,

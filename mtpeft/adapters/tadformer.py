@@ -15,7 +15,7 @@ from mtpeft.adapters.lanes.ways import select_tasks
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks.low_rank import SHARED
 from mtpeft.registry import ADAPTERS
-from mtpeft.utils.kinds import Count, Share
+from mtpeft.utils.kinds import Share, Size
 from mtpeft.utils.suggest import hint
 
 FILTERS = ('dynamic', 'static', 'none')
@@ -74,7 +74,7 @@ class TADFormer(OnMap, LoRA):
         self,
         layer: nn.Module,
         tasks: Sequence[str] = (),
-        rank: Count = 16,
+        rank: Size = 16,
         scale: float = 4.0,
         dropout: Share = 0.05,
         filter: Literal['dynamic', 'static', 'none'] = 'dynamic',

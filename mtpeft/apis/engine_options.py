@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from mmengine.runner import Runner
 
-from mtpeft.utils.kinds import Count, Index, NotNegative, Positive, Range, Transform, built
+from mtpeft.utils.kinds import (
+    Count,
+    Index,
+    NotNegative,
+    Positive,
+    Range,
+    Size,
+    Transform,
+    built,
+)
 
 _Never = Annotated[int, Range(1, also=(-1,))]
 
@@ -151,6 +160,7 @@ RUN: dict[str, Any] = dict(
 READ = (*RUN, 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile')
 
 _share = Annotated[float, Range(0, 1)]
+_Blocks = Annotated[int, Range(1, 1000)]
 _interval = {'val_interval': Count, 'val_begin': Index}
 _end = {'begin': Index, 'end': Count}
 
@@ -163,9 +173,9 @@ REFINED: dict[str, dict[str, Any]] = {
         'collate_fn': built('FUNCTIONS', 'data_batch') | Callable,
         'worker_init_fn': built('FUNCTIONS', 'worker_id'),
         'batch_size': Count,
-        'num_workers': Index,
+        'num_workers': Annotated[int, Range(0, 1024)],
         'timeout': NotNegative,
-        'prefetch_factor': Count | None,
+        'prefetch_factor': Size | None,
     },
     'EpochBasedTrainLoop': {'max_epochs': Count, **_interval},
     'IterBasedTrainLoop': {'max_iters': Count, **_interval},
@@ -185,7 +195,8 @@ REFINED: dict[str, dict[str, Any]] = {
                        | None},
     'LoggerHook': {'interval': Count},
     'LogProcessor': {'window_size': Count},
-    'SwinTransformer': {'depths': Sequence[Count], 'embed_dim': Count},
+    'SwinTransformer': {'depths': Sequence[_Blocks], 'embed_dim': Size,
+                        'num_heads': Sequence[Size], 'window_size': Size | Sequence[Size]},
     'BaseDataset': {'pipeline': Sequence[Transform | Callable]},
     'ConcatDataset': {'datasets': Sequence[Dataset]},
     'RepeatDataset': {'dataset': Dataset, 'times': Count},

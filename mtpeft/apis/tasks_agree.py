@@ -129,17 +129,12 @@ def _written(tasks: Mapping | list, name: str) -> Mapping:
 def _check_names(cfg: Mapping, places: list[Place], split: str) -> None:
     """An evaluator has no figure of a task that its data set knows nothing of."""
     data = [p for p in places if p[0].startswith(f'{split}_dataloader')]
-    models = [p for p in places if p[1] == 'model']
     known = {name for place in data for name in build_tasks(place[2])}
     for place, _, tasks in [p for p in places if p[0].startswith(f'{split}_evaluator')]:
         for name in build_tasks(tasks):
             if data and name not in known:
                 raise ConfigError(f'{place}.{name}: {data[0][0]} has no such task. '
                                   + hint(name, known))  # fmt: skip
-        for name in build_tasks(models[0][2]):
-            if name not in build_tasks(tasks):
-                raise ConfigError(f'{models[0][0]}.{name}: nothing would judge it, {place} has no '
-                                  f'such task. {hint(name, build_tasks(tasks))}')  # fmt: skip
 
 
 def _check_trained(model: Place, data: list[Place]) -> None:

@@ -47,6 +47,7 @@ class FolderMT(FolderDataset):
             depends on the name of a picture only.
         channels: Files of channels behind those of the picture, such as a depth map for RGB-D: each
             a pattern or ``dict(path=..., scale=...)``. The picture is then float32.
+        label_paths: Files of labels over those of ``labels``, by label key.
         **kwargs: ``check_files`` and ``exif_rotation`` of
             :class:`~mtpeft.datasets.folder.FolderDataset`; ``pipeline``, ``seed``, ``missing``,
             ``allow_missing_labels``, ``resize_labels`` and others of
@@ -73,6 +74,7 @@ class FolderMT(FolderDataset):
         splits: str | None = None,
         val_share: Share = 0.0,
         channels: Sequence[Patterns | Mapping] = (),
+        label_paths: Mapping[str, Patterns | Mapping] | None = None,
         **kwargs: Any,
     ) -> None:
         files = LabelFiles.of(images)
@@ -80,7 +82,7 @@ class FolderMT(FolderDataset):
         self.channels = [LabelFiles.of(spec) for spec in channels]
         self.splits = splits
         self.val_share = val_share
-        paths = {**labels, **(kwargs.pop('label_paths', None) or {})}
+        paths = {**labels, **(label_paths or {})}
         self.TREE = '\n'.join(f'    {pattern}' for pattern in self._patterns(paths))
         self._check_split(split)
         super().__init__(tasks, split, data_root, label_paths=paths, **kwargs)

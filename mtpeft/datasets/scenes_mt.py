@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from mtpeft.datasets.base import MultiTaskDataset
 from mtpeft.datasets.scenes import BUFFERS, LABEL_SPACES, SceneSource, make_label, open_cache
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
-from mtpeft.utils.kinds import Count, Index, MemoryOrFolder
+from mtpeft.utils.kinds import Index, MemoryOrFolder, Range, Size
 from mtpeft.utils.suggest import hint
 
 _CLASSES = {'human_parts': 7}
@@ -62,8 +62,8 @@ class ScenesMT(MultiTaskDataset):
     def __init__(
         self,
         tasks: TaskSpec,
-        length: Count = 1000,
-        size: tuple[Count, Count] = (128, 128),
+        length: Annotated[int, Range(1, 10**7)] = 1000,
+        size: tuple[Size, Size] = (128, 128),
         seed: Index = 0,
         texture_set: Literal['a', 'b'] = 'a',
         label_space: Literal['pascal', 'nyud'] = 'pascal',

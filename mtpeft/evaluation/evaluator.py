@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
@@ -14,6 +15,7 @@ from mtpeft.evaluation.delta import delta_per_task
 from mtpeft.evaluation.describe import known_values, metric_class
 from mtpeft.evaluation.table import metrics_table
 from mtpeft.registry import EVALUATOR, METRICS
+from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.utils.suggest import hint
 
@@ -44,6 +46,8 @@ class MultiTaskEvaluator(Evaluator):
         untrained: Names of tasks of which the training has seen no label
             (:class:`~mtpeft.hooks.SummaryHook` finds them). They are marked in the table and have
             no part in Delta_m.
+        unjudged: Names of tasks that the model predicts and this evaluator has not: some of the
+            tasks may be judged, and the table says which are not.
 
     Raises:
         ValueError: a task has no baseline, or one is for an unknown task or metric, is 0 or not
@@ -64,12 +68,20 @@ class MultiTaskEvaluator(Evaluator):
     ) -> None:
         self.tasks = build_tasks(tasks)
         self.untrained: frozenset[str] = frozenset()
+        self.unjudged: frozenset[str] = frozenset()
         self.baselines = None if baselines is None else resolve_baselines(baselines, self.tasks)
         further = metrics or []
         if not isinstance(further, Sequence):
             further = [further]
         built = [METRICS.build(m) if isinstance(m, Mapping) else m for m in further]
         super().__init__([_task_metric(task) for task in self.tasks.values()] + built)
+
+    def process(self, data_samples: Sequence, data_batch: Any = None) -> None:
+        """Hand samples to the metrics; tasks that are predicted and not judged are noted."""
+        for sample in data_samples:
+            if isinstance(sample, MultiTaskDataSample):
+                self.unjudged |= set(sample.pred) - set(self.tasks)
+        super().process(data_samples, data_batch)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Figures of all metrics over ``size`` pictures, Delta_m, and the table in the log."""
@@ -86,7 +98,9 @@ class MultiTaskEvaluator(Evaluator):
 
     def table(self, figures: Mapping[str, float] | None) -> str:
         """The figures as a table, with tasks marked that had no label to learn from."""
-        return metrics_table(figures or {}, self.tasks, self.baselines, self.untrained)
+        return metrics_table(
+            figures or {}, self.tasks, self.baselines, self.untrained, self.unjudged
+        )
 
     def _deltas(self, headlines: dict[str, float | None]) -> dict[str, float]:
         usable = {k: v for k, v in headlines.items()

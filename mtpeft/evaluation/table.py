@@ -14,6 +14,7 @@ def metrics_table(
     tasks: Mapping[str, DenseTask],
     baselines: Mapping[str, Mapping[str, float]] | None = None,
     untrained: Collection[str] = (),
+    unjudged: Collection[str] = (),
 ) -> str:
     """An aligned table: task, metric, value, unit, direction, baseline, delta in percent.
 
@@ -25,6 +26,7 @@ def metrics_table(
         tasks: The tasks, in their order.
         baselines: ``{task: {metric: value}}``; two columns are left out without them.
         untrained: Tasks that are marked as having had no label to learn from.
+        unjudged: Further tasks of the model, of which it is said that they were not judged.
 
     Example:
         >>> from mtpeft.tasks import build_tasks
@@ -43,8 +45,10 @@ def metrics_table(
             rows.append(_row(task, metric, value, baseline))
         if name in untrained:
             rows.append((name, '(no training label)', '', '', '', '', ''))
+    rows += [(name, '(not judged)', '', '', '', '', '') for name in sorted(unjudged)]
     if 'mtl/delta_m' in metrics:
-        rows.append(('all', 'delta_m', '', '', '↑', '', f'{metrics["mtl/delta_m"]:+.2f}'))
+        what = f'these {len(tasks)}' if unjudged else 'all'
+        rows.append((what, 'delta_m', '', '', '↑', '', f'{metrics["mtl/delta_m"]:+.2f}'))
     return _align(rows if baselines else [row[:5] for row in rows])
 
 

@@ -23,6 +23,7 @@ class RecipeHook(Hook):
 
     * The batch of all processes is another than the one that the learning rate is for
       (``auto_scale_lr.base_batch_size``).
+    * Tasks of the model are left out by the evaluator.
     * A resumed run keeps rates of its checkpoint that the config does not say.
     * Parameters were unfrozen after the optimizer was built (:class:`UnfreezeHook`, or code of
       one's own): they would get gradients and no update. They are added to the optimizer before
@@ -50,8 +51,23 @@ class RecipeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         for text in about_batch(runner):
             runner.logger.warning(text)
+        if runner.val_loop is not None:
+            self._say_unjudged(runner, runner.val_loop.evaluator)
         self._parameters = list(unwrap(runner.model).parameters())
         self._look(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        self._say_unjudged(runner, runner.test_loop.evaluator)
+
+    def _say_unjudged(self, runner: Runner, evaluator: Any) -> None:
+        """Some of the tasks may be judged, and then it is said."""
+        judged, tasks = getattr(evaluator, 'tasks', None), getattr(unwrap(runner.model), 'tasks', ())
+        left = [name for name in tasks if name not in judged] if judged else []
+        if left:
+            runner.logger.warning(
+                f'The evaluator judges {", ".join(judged)}; {", ".join(left)} of the model '
+                f'{"is" if len(left) == 1 else "are"} not judged.'
+            )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         # (counting takes some microseconds)

@@ -10,7 +10,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Count, Size
 from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, write_picture
 
 
@@ -41,7 +41,7 @@ class PredictionGridHook(Hook):
     priority = 'LOW'
 
     def __init__(
-        self, num_pictures: Count = 4, height: Count = 192, draw_input: bool = True
+        self, num_pictures: Count = 4, height: Size = 192, draw_input: bool = True
     ) -> None:
         if num_pictures < 1:
             raise ValueError(f'Expected num_pictures to be positive, got {num_pictures}.')

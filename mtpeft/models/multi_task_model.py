@@ -26,7 +26,7 @@ from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.structures.levels import resize
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
-from mtpeft.utils.kinds import Count, Part
+from mtpeft.utils.kinds import Part, Size
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
 
@@ -94,7 +94,7 @@ class MultiTaskModel(Merging, BaseModel):
         data_preprocessor: Part | nn.Module | None = None,
         check_finite: bool = True,
         channels_last: bool = False,
-        img_size: tuple[Count, Count] | None = None,
+        img_size: tuple[Size, Size] | None = None,
         test_cfg: TestCfg | None = None,
         tta: Tta | None = None,
         init_cfg: dict | None = None,

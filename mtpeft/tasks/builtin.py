@@ -9,12 +9,12 @@ from typing import Any
 from mtpeft.registry import TASKS
 from mtpeft.tasks.dense_task import DenseTask
 from mtpeft.tasks.palettes import HUMAN_PARTS, HUMAN_PARTS_PALETTE, PASCAL, class_palette
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.suggest import hint
 
 
 @TASKS.register_module()
-def semseg(num_classes: Count = 21, **overrides: Any) -> DenseTask:
+def semseg(num_classes: Size = 21, **overrides: Any) -> DenseTask:
     """Semantic segmentation: cross-entropy (255 ignored), mIoU. PASCAL 21 classes, NYUD 40."""
     named = dict(classes=PASCAL) if num_classes == len(PASCAL) else {}
     return _task(
@@ -25,7 +25,7 @@ def semseg(num_classes: Count = 21, **overrides: Any) -> DenseTask:
 
 
 @TASKS.register_module()
-def human_parts(num_classes: Count = 7, **overrides: Any) -> DenseTask:
+def human_parts(num_classes: Size = 7, **overrides: Any) -> DenseTask:
     """Human part segmentation: background and six groups of parts, weight 2."""
     named = dict(palette=class_palette(num_classes))
     if num_classes == len(HUMAN_PARTS):

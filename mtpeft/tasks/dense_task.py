@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtpeft.registry import TASKS
-from mtpeft.utils.kinds import Count, Loss, Metric, NotNegative
+from mtpeft.utils.kinds import Loss, Metric, NotNegative, Size
 from mtpeft.utils.suggest import hint
 from mtpeft.utils.unit_vectors import unit_vectors
 
@@ -80,7 +80,7 @@ class DenseTask:
 
     name: str
     kind: Literal['classes', 'binary', 'values', 'vectors']
-    channels: Count
+    channels: Size
     loss: Loss
     metric: Metric
     headline: str

@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from mtpeft.registry import TRANSFORMS
 from mtpeft.transforms.resample import map_labels, pad_label
 from mtpeft.transforms.sizes import height_width
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 
 
 @TRANSFORMS.register_module()
@@ -32,8 +32,8 @@ class MTPad(BaseTransform):
 
     def __init__(
         self,
-        size: Count | tuple[Count, Count] | None = None,
-        divisor: Count | None = None,
+        size: Size | tuple[Size, Size] | None = None,
+        divisor: Size | None = None,
         img_fill: float | Sequence[float] = 0,
     ) -> None:
         if size is None and divisor is None:

@@ -6,7 +6,7 @@ from mmcv.transforms import BaseTransform
 from mtpeft.registry import TRANSFORMS
 from mtpeft.transforms.resample import map_labels, set_image
 from mtpeft.transforms.sizes import height_width
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 
 
 @TRANSFORMS.register_module()
@@ -28,7 +28,7 @@ class MTRandomCrop(BaseTransform):
         (4, 6)
     """
 
-    def __init__(self, size: Count | tuple[Count, Count]) -> None:
+    def __init__(self, size: Size | tuple[Size, Size]) -> None:
         self.size = height_width(size)
 
     def transform(self, results: dict) -> dict:

@@ -19,7 +19,7 @@ from mtpeft.transforms.resample import (
     set_image,
 )
 from mtpeft.transforms.sizes import height_width
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.suggest import hint
 
 
@@ -54,7 +54,7 @@ class MTResize(BaseTransform):
 
     def __init__(
         self,
-        size: Count | tuple[Count, Count],
+        size: Size | tuple[Size, Size],
         keep_ratio: bool = False,
         interpolation: Literal['linear', 'cubic', 'area'] = 'linear',
         labels: bool = True,

@@ -83,6 +83,8 @@ def built(registry: str, *given: str, **options: object) -> object:
 
 Count = Annotated[int, Range(1)]
 """1, 2, ..."""
+Size = Annotated[int, Range(1, 2**16)]
+"""1, 2, ..., 65536: what a picture, a layer or a table is made with."""
 Index = Annotated[int, Range(0)]
 """0, 1, ..."""
 Share = Annotated[float, Range(0, 1)]

@@ -134,12 +134,19 @@ def _passed_on(init: Callable) -> int | None:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     passing = [c for c in calls if any(_is_double_star(k, name) for k in c.keywords)]
     uses = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree))
-    # (asking whether a keyword is there takes none away)
-    asked = sum(isinstance(n, ast.Compare) and any(getattr(c, 'id', '') == name
-                for c in n.comparators) for n in ast.walk(tree))  # fmt: skip
+    asked = sum(_only_looks(node, name) for node in ast.walk(tree))
     if len(passing) != 1 or uses != 1 + asked or not _calls_parent(passing[0]):
         return None
     return sum(not isinstance(argument, ast.Starred) for argument in passing[0].args)
+
+
+def _only_looks(node: ast.AST, name: str) -> bool:
+    """Whether keywords are asked for one, or one is set: none is taken away."""
+    if isinstance(node, ast.Compare):
+        return any(getattr(c, 'id', '') == name for c in node.comparators)
+    kept = isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Del)
+    kept |= isinstance(node, ast.Attribute) and node.attr in ('get', 'setdefault')
+    return kept and getattr(node.value, 'id', '') == name
 
 
 def _is_double_star(keyword: ast.keyword, name: str) -> bool:

@@ -12,7 +12,7 @@ from mtpeft.evaluation.functional.edge_nms import suppress_non_maxima
 from mtpeft.registry import VISUALIZERS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.visualization.colorize import colorize
 from mtpeft.visualization.grid import cell, grid
 from mtpeft.visualization.legend import legend
@@ -47,7 +47,7 @@ class MultiTaskVisualizer(Visualizer):
         self,
         name: str = 'visualizer',
         tasks: TaskSpec | None = None,
-        height: Count = 192,
+        height: Size = 192,
         draw_input: bool = True,
         **kwargs: Any,
     ) -> None:

@@ -1,6 +1,7 @@
 """What a right result hangs on is in every run: lists of a config replace those of its base."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
 from mtpeft.datasets import CountedSampler
-from mtpeft.hooks import ReproducibleEpochHook
+from mtpeft.hooks import ReproducibleEpochHook, SyncNormStatsHook
 
 KEPT = ['CheckpointGuardHook', 'ReproducibleEpochHook', 'SyncNormStatsHook', 'SummaryHook',
         'ResumedValidationHook', 'IntegrityHook']  # fmt: skip
@@ -72,6 +73,7 @@ def test_buffers_that_are_synced_already_are_left_to_it(tmp_path):
 def test_the_sampler_of_the_training_counts_once(tmp_path, sampler):
     cfg = tiny()
     cfg.train_dataloader.sampler = sampler
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
     runner = build_runner(cfg, work_dir=str(tmp_path))
     found = runner.train_loop.dataloader.sampler
     assert type(found) is CountedSampler and type(found.sampler) is not CountedSampler
@@ -149,3 +151,16 @@ def test_a_plain_runner_is_warned(tmp_path):
     runner.logger.warning = said.append
     runner.train()
     assert any('Nothing counts the passes' in str(line) for line in said)
+
+
+def test_running_statistics_are_one_before_any_checkpoint(monkeypatch):
+    module, synced = 'mtpeft.hooks.sync_norm_stats_hook', []
+    monkeypatch.setattr(f'{module}.get_world_size', lambda: 2)
+    monkeypatch.setattr(f'{module}.all_reduce_params', lambda found, op: synced.append(op))
+    hook = SyncNormStatsHook()
+    runner = SimpleNamespace(model=torch.nn.BatchNorm2d(2), train_dataloader=range(9))
+    hook.after_train_iter(runner, 4)
+    assert not synced  # within an epoch, or a loop of iterations
+    hook.before_gathered_save(runner)
+    hook.before_gathered_save(runner)
+    assert synced == ['mean']

@@ -73,6 +73,27 @@ def test_the_option_scales_the_rate_and_is_silent(base, tmp_path):
         build_runner(cfg, work_dir=str(tmp_path), auto_scale_lr=True)
 
 
+# -- tasks that are not judged ---------------------------------------------------------------------
+
+
+def test_some_of_the_tasks_may_be_judged_and_it_is_said(base, tmp_path):
+    cfg = tiny(base, train_cfg__max_epochs=1)
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        evaluator.tasks.pop('semseg')
+        evaluator.baselines.pop('semseg')
+    runner, said = heard(cfg, tmp_path)
+    assert 'The evaluator judges depth; semseg of the model is not judged.' in said
+    table = runner.val_evaluator.table({'depth/rmse': 0.5, 'mtl/delta_m': 50.0})
+    assert re.search(r'^semseg +\(not judged\)$', table, re.M)
+    assert re.search(r'^these 1 +delta_m', table, re.M)
+
+
+def test_nothing_is_said_where_all_are_judged(base, tmp_path):
+    runner, said = heard(tiny(base, train_cfg__max_epochs=1), tmp_path)
+    assert not [text for text in said if 'judge' in text]
+    assert 'not judged' not in runner.val_evaluator.table({'mtl/delta_m': 1.0})
+
+
 # -- resumed rates ---------------------------------------------------------------------------------
 
 

@@ -85,6 +85,13 @@ def number(value: Any, key: Any, box: Any, draw: random.Random) -> Any:
     box[key] = new
 
 
+def huge(value: Any, key: Any, box: Any, draw: random.Random) -> Any:
+    """A number that is far too large."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value:
+        return UNCHANGED
+    box[key] = value * draw.choice((10**6, 10**12))
+
+
 def wrap(value: Any, key: Any, box: Any, draw: random.Random) -> Any:
     """A value within a list or a dict, or out of its list."""
     if isinstance(value, (list, tuple)) and value and draw.random() < 0.5:
@@ -108,7 +115,8 @@ def letter(value: Any, key: Any, box: Any, draw: random.Random) -> Any:
 
 
 MUTATIONS: tuple[Callable, ...] = (
-    lose, rename, add, retype, none, number, number, wrap, length, length, letter, letter,
+    lose, rename, add, retype, none, number, number, huge, huge, wrap, length, length, letter,
+    letter,
 )  # fmt: skip
 
 
@@ -164,6 +172,14 @@ HARMLESS: dict[str, str] = {
     r'|betas\.\d|std|alpha|beta|eps|rho|angles\.\d|hue|brightness|contrast\.\d|saturation\.\d'
     r'|distill_weights\.\d|orthogonality|t_initial|ignore_value|log_level|max_drop|val_begin'
     r'|drop_rate|shift|omega|interval|save_begin)': 'zero',
+    # steps, rates and seeds may be as large as they like; rewarded and paid for when it runs
+    r'.*\.(max_epochs|max_iters|val_interval|val_begin|interval|begin|end|T_max|milestones\.\d|lr'
+    r'|weight_decay|max_norm|seed|batch_size|base_batch_size|max_keep_ckpts|window_size'
+    r'|num_pictures|scale|alpha|gain|omega|shift|margin|eps|loss_weight|std\.\d|std|mean\.\d'
+    r'|baselines\..*|weight|shrink_every|delta_t|every|warmup|budget|start_epoch|ignore_value|power|accumulative_counts'
+    r'|opencv_num_threads|timeout|angles\.\d|scales\.\d|t_initial|t_final)': 'huge',
+    # an evaluation may leave tasks out, which is said
+    r'(val|test)_evaluator\.(tasks|baselines)\.\w+': 'lose',
     # numbers without a bound
     r'.*\.(scale|angles\.\d|gain|shift|omega|alpha|ignore_value|opencv_num_threads'
     r'|max_keep_ckpts)': 'negative',

@@ -97,6 +97,13 @@ class Asking(Base):
         super().__init__('first', **kwargs)
 
 
+class Looking(Base):
+    def __init__(self, **kwargs):
+        if kwargs.setdefault('width', 2) != 2 or kwargs.get('depth'):
+            kwargs['width'] = kwargs['depth']
+        super().__init__('first', **kwargs)
+
+
 class Taking(Base):
     def __init__(self, **kwargs):
         self.name = kwargs.pop('name', None)
@@ -123,6 +130,7 @@ def test_options_of_parents_count_where_they_are_passed_on():
     assert passing.known['height'].required and not passing.known['width'].required
     assert list(keeping.known) == ['height'] and keeping.open
     assert not options_of(Asking).open and options_of(Taking).open
+    assert not options_of(Looking).open and 'width' in options_of(Looking).known
     assert not options_of(Module).known and not options_of(Module).open
 
 

@@ -16,7 +16,7 @@ from mtpeft.evaluation.functional.pooling import Statistics
 from mtpeft.evaluation.metrics.base import DenseMetric, MetricValue
 from mtpeft.registry import METRICS
 from mtpeft.tasks import DenseTask
-from mtpeft.utils.kinds import Count, Positive
+from mtpeft.utils.kinds import Positive, Size
 from mtpeft.utils.suggest import hint
 
 _COUNTINGS = ('benchmark', 'dilated')
@@ -78,7 +78,7 @@ class EdgeMetric(DenseMetric):
         self,
         task: DenseTask | Mapping | str,
         max_dist: Positive = 0.0075,
-        thresholds: Count = 49,
+        thresholds: Size = 49,
         exact: bool = True,
         collect_device: str = 'gpu',
         prefix: str | None = None,

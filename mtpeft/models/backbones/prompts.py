@@ -10,7 +10,7 @@ from mtpeft.adapters import ClockNet
 from mtpeft.adapters.lanes.current import now
 from mtpeft.models.backbones.families import FAMILIES, Family
 from mtpeft.models.backbones.streams.tokens import TokenStream
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.suggest import hint
 
 _OPTIONS = ('number', 'deep')
@@ -19,7 +19,7 @@ _OPTIONS = ('number', 'deep')
 class PromptOptions(TypedDict, total=False):
     """``prompts`` of a backbone, see :class:`PromptStream`."""
 
-    number: Count
+    number: Size
     deep: bool
 
 

@@ -14,7 +14,7 @@ from mtpeft.models.backbones.gated_lanes import GatedLanes
 from mtpeft.models.backbones.streams import StageStreams, Streams
 from mtpeft.models.backbones.task_prompts import TaskPromptStream
 from mtpeft.registry import MODELS
-from mtpeft.utils.kinds import Count, Network
+from mtpeft.utils.kinds import Network, Size
 
 
 class GatedStreams(StageStreams):
@@ -93,7 +93,7 @@ class TADFormerBackbone(AdapterBackbone):
         backbone: Network,
         plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
-        prompts_per_task: Count = 1,
+        prompts_per_task: Size = 1,
         prompt_gate: bool = True,
         tap: Literal['post_merge', 'pre_merge'] | None = None,
         train_also: Sequence[str] = (),

@@ -18,7 +18,7 @@ from mtpeft.ops.norm_relu_conv import bias_before, norm_relu_conv
 from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Features, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.requested import requested_tasks
 
 
@@ -65,7 +65,7 @@ class SharedBaseDecoder(FormedOnce, BaseModule):
         self,
         tasks: TaskSpec,
         in_channels: Sequence[int],
-        channels: Count | None = None,
+        channels: Size | None = None,
         clock: ClockNet | Mapping | None = None,
         sine: bool = True,
         lowpass: bool | Literal['learnt'] = 'learnt',

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mtpeft.ops.norm_relu_conv import conv_norm_relu_conv
 from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Levels
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 
 
 @MODELS.register_module()
@@ -36,8 +36,8 @@ class HRNetHead(BaseModule):
 
     def __init__(
         self,
-        in_channels: Sequence[Count] = (18, 36, 72, 144),
-        channels: Count | None = None,
+        in_channels: Sequence[Size] = (18, 36, 72, 144),
+        channels: Size | None = None,
         *,
         out_channels: int,
         init_cfg: dict | None = None,

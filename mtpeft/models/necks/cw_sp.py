@@ -16,7 +16,7 @@ from mtpeft.models.necks.spectral_filter import (
 from mtpeft.models.necks.spectral_neck import SpectralNeck, Streams
 from mtpeft.registry import MODELS
 from mtpeft.tasks import TaskSpec
-from mtpeft.utils.kinds import Count, NotNegative
+from mtpeft.utils.kinds import NotNegative, Size
 from mtpeft.utils.suggest import hint
 
 FILTERS = ('full', 'radial')
@@ -81,7 +81,7 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         in_channels: Sequence[int],
         tasks: TaskSpec | None = None,
         filter: Literal['full', 'radial'] = 'full',
-        bins: Count | None = None,
+        bins: Size | None = None,
         base_sizes: Sequence[tuple[int, int]] | None = None,
         alpha: float = 0.6,
         std: NotNegative = 0.02,

@@ -9,7 +9,7 @@ from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.registry import MODELS
 from mtpeft.structures.levels import Features, Unreduced, by_task
 from mtpeft.tasks import TaskSpec, build_tasks
-from mtpeft.utils.kinds import Count
+from mtpeft.utils.kinds import Size
 from mtpeft.utils.requested import requested_tasks
 
 
@@ -44,7 +44,7 @@ class ProjectionNeck(FormedOnce, BaseModule):
         self,
         in_channels: Sequence[int],
         tasks: TaskSpec,
-        out_channels: Sequence[Count] = (18, 36, 72, 144),
+        out_channels: Sequence[Size] = (18, 36, 72, 144),
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
