@@ -3,7 +3,7 @@
     python tests/reliability/mutate_configs.py --configs 300 --seed 0
 
 One value of a config of configs/ is changed at a random place: a key is lost, renamed or new, a
-value is None, NaN, infinite, negative, 0, of another type or in another container, a list is
+value is None, NaN, infinite, negative, 0, huge, of another type or in another container, a list is
 shorter or longer, a type or a choice has another letter. *Right* is
 
 * a ConfigError before anything is built, whose text has the place: the dotted path of the
