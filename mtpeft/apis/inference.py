@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
 
@@ -16,13 +15,16 @@ from mtpeft.adapters.ranks.low_rank import compact
 from mtpeft.apis.merged_file import is_merged, load_merged
 from mtpeft.apis.pictures import picture_file, pixels
 from mtpeft.apis.read_config import load_config
+from mtpeft.apis.segmentor import build_model, tell_data_set
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import check_base, lacks_base, load_checked
+from mtpeft.checkpoints.partial import of_some_tasks, tasks_of
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.converters.files import converted
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
-from mtpeft.registry import MODELS, TRANSFORMS
+from mtpeft.models.requested import check_untied
+from mtpeft.registry import TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph
@@ -38,7 +40,9 @@ def init_model(
 ) -> nn.Module:
     """Build a model, load its weights, and put it in eval mode.
 
-    Components of adapters that were pruned in training take no room in it.
+    Components of adapters that were pruned in training take no room in it. A config of
+    mmsegmentation (``default_scope = 'mmseg'``) gives its segmentor, which
+    ``mmseg.apis.inference_model`` takes.
 
     Args:
         config: A config or its path. ``None``: the one that a file which mtpeft ships was trained
@@ -55,7 +59,8 @@ def init_model(
     Raises:
         CheckpointError: the checkpoint is damaged, of another architecture or on another base.
         PretrainedWeightsError: pretrained or shipped weights are not there.
-        ValueError: ``config`` is ``None`` and ``checkpoint`` is not shipped.
+        ValueError: ``config`` is ``None`` and ``checkpoint`` is not shipped; or the checkpoint has
+            more tasks than the config, and they read one another.
 
     Example:
         >>> model = init_model('configs/mtlora/mtlora_swin-pico_scenes.py')  # doctest: +SKIP
@@ -65,12 +70,11 @@ def init_model(
     path = shipped(str(checkpoint)[len(_SHIPPED) :]) if ours else checkpoint
     saved = safe_load(path) if path is not None else None
     cfg = _config(config, saved if ours else None)
-    init_default_scope(cfg.get('default_scope', 'mtpeft'))
     if saved is not None and is_merged(saved):
         model = load_merged(cfg, saved, f'Checkpoint {checkpoint}')
         model.cfg = cfg
         return model.to(device).eval()
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     saved = saved and (converted(saved) or saved)
     state = None if saved is None else saved.get('state_dict', saved)
     partial = state is None or lacks_base(model, state)
@@ -80,8 +84,12 @@ def init_model(
         what = f'Checkpoint {checkpoint}'
         if partial:
             check_base(model, (saved.get('meta') or {}).get('base') or {}, what)
-        load_checked(model, state, what)
+        kept = of_some_tasks(state, getattr(model, 'tasks', ()), tasks_of(saved))
+        if len(kept) < len(state):
+            check_untied(model, what)
+        load_checked(model, kept, what)
         compact(model)
+    tell_data_set(model, saved)
     model.cfg = cfg
     return model.to(device).eval()
 

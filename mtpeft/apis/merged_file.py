@@ -8,10 +8,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mtpeft.adapters.ranks.low_rank import compact
+from mtpeft.apis.segmentor import build_model, merge_parts
 from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models.requested import tied_tasks
-from mtpeft.registry import MODELS
 from mtpeft.tasks import build_tasks
 from mtpeft.utils.requested import requested_tasks
 
@@ -35,16 +35,19 @@ def merged_state(
 
     Returns:
         The merged model, its state dict, and the file's metadata: ``merged`` (what was done with
-        each layer), ``tasks`` and ``config``.
+        each layer), ``tasks`` (none of a segmentor of mmsegmentation) and ``config``.
 
     Raises:
         KeyError: an unknown task.
         ValueError: tasks cannot be left out, since others read them.
     """
-    wanted = requested_tasks(tasks, model.tasks)
-    if wanted != tuple(model.tasks):
+    own = getattr(model, 'tasks', None)
+    if own is None and tasks is not None:
+        raise ValueError(f'{type(model).__name__} has no tasks to keep some of, got {list(tasks)}.')
+    wanted = () if own is None else requested_tasks(tasks, own)
+    if wanted != tuple(own or ()):
         model = _with_tasks(cfg, model, wanted)
-    report = model.merge_adapters(reversible=False)
+    report = merge_parts(model)
     meta = dict(merged=_done(report), tasks=list(wanted), config=cfg.pretty_text)
     return model, model.state_dict(), meta
 
@@ -61,14 +64,15 @@ def load_merged(cfg: Config, saved: Mapping, what: str) -> nn.Module:
         CheckpointError: the file is of another config, or was merged by other rules.
     """
     meta = saved['meta']
-    known, names = build_tasks(cfg.model.tasks), meta.get('tasks')
-    if not isinstance(names, list) or not names or not set(names) <= set(known):
+    tasks = cfg.model.get('tasks')
+    known, names = build_tasks(tasks) if tasks else {}, meta.get('tasks')
+    if not isinstance(names, list) or bool(names) != bool(known) or not set(names) <= set(known):
         raise CheckpointError(
             f'{what} is a merged model of the tasks {names}, and the config has '
             f'{list(known)}. Use the config it was trained with.'
         )
-    model = MODELS.build(_restricted(cfg, names).model)
-    done, own = meta['merged'], _done(model.merge_adapters(reversible=False))
+    model = build_model(_restricted(cfg, names) if names else cfg)
+    done, own = meta['merged'], _done(merge_parts(model))
     if own != done:
         keys = set(done) if isinstance(done, Mapping) else set()
         differing = sorted(k for k in keys | set(own) if k not in keys or own.get(k) != done[k])
@@ -95,7 +99,7 @@ def _with_tasks(cfg: Config, model: nn.Module, tasks: Sequence[str]) -> nn.Modul
             f'({"; ".join(ties)}): only heads would be saved. Keep all tasks in the file and ask '
             f'for some when it is used: MultiTaskInferencer(model, tasks={list(tasks)}).'
         )
-    new = MODELS.build(_restricted(cfg, tasks).model)
+    new = build_model(_restricted(cfg, tasks))
     state, own = model.state_dict(), new.state_dict()
     load_checked(new, {key: value for key, value in state.items() if key in own}, 'The model')
     return compact(new)

@@ -174,8 +174,11 @@ def _keep_hooks(cfg: Config, partial: bool = False) -> None:
     guard = put.pop('CheckpointGuardHook', None)
     cfg.custom_hooks = [*([guard] if guard else []), *own, *put.values()]
     for hook in cfg.custom_hooks if partial else ():
-        if type_name(hook) == 'CheckpointGuardHook' and isinstance(hook, Mapping):
-            hook['partial'] = True
+        if type_name(hook) == 'CheckpointGuardHook':
+            if isinstance(hook, Mapping):
+                hook['partial'] = True
+            else:
+                hook.partial = True
 
 
 def _count_passes(cfg: Config) -> None:

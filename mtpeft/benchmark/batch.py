@@ -7,12 +7,14 @@ from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask
 
 
-def random_batch(tasks: dict[str, DenseTask], batch_size: int, size: tuple[int, int]) -> dict:
+def random_batch(
+    tasks: dict[str, DenseTask], batch_size: int, size: tuple[int, int], channels: int = 3
+) -> dict:
     """A collated batch of noise with labels of every task, each valid everywhere."""
     generator = torch.Generator().manual_seed(0)
     inputs, samples = [], []
     for _ in range(batch_size):
-        picture = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
+        picture = torch.randint(0, 256, (channels, *size), generator=generator, dtype=torch.uint8)
         sample = MultiTaskDataSample(metainfo=dict(img_shape=size, ori_shape=size))
         for name, task in tasks.items():
             sample.set_gt(name, _random_label(task, size, generator))
@@ -35,3 +37,8 @@ def _random_label(
 def fresh(batch: dict) -> dict:
     """The batch with samples of its own, as the preprocessor pads the labels of those it gets."""
     return dict(inputs=batch['inputs'], data_samples=[s.clone() for s in batch['data_samples']])
+
+
+def channels_of(model: nn.Module) -> int:
+    """Channels of the pictures that a model takes."""
+    return getattr(model.data_preprocessor, 'channels', 3)

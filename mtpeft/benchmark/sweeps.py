@@ -8,11 +8,12 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from mtpeft.benchmark.batch import random_batch
+from mtpeft.benchmark.batch import channels_of, random_batch
 from mtpeft.benchmark.measure import runner_inference, runner_step
 from mtpeft.benchmark.operations import multiply_adds
 from mtpeft.benchmark.rounds import Call, spread, time_in_turns
 from mtpeft.benchmark.variants import has_rank, merge, with_copies, with_rank, with_size
+from mtpeft.models.backbones.families.base import channels_in
 from mtpeft.registry import MODELS
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.tables import table
@@ -134,7 +135,7 @@ def _calls(
 ) -> dict[tuple, Call]:
     """Of a model and, where there is a second one, of that merged."""
     model, *others = models
-    batch = random_batch(model.tasks, batch_size, size)
+    batch = random_batch(model.tasks, batch_size, size, channels_of(model))
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     calls = {
         (value, 'train'): runner_step(model, wrapper, batch),
@@ -150,7 +151,7 @@ def _frozen(cfg: Config, batch_size: int, size: tuple[int, int], device: Any) ->
     backbone = MODELS.build(
         dict(type='AdapterBackbone', backbone=cfg.model.backbone.backbone, tap='post_merge')
     ).to(device)
-    x = torch.randn(batch_size, 3, *size, device=device)
+    x = torch.randn(batch_size, channels_in(backbone.network), *size, device=device)
 
     def infer() -> None:
         with torch.no_grad():

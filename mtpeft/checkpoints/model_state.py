@@ -94,20 +94,28 @@ def _identity(identity: Mapping) -> str:
 
 
 def load_checked(
-    model: nn.Module, state: Mapping[str, Tensor], what: str = 'The checkpoint'
-) -> None:  # fmt: skip
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    what: str = 'The checkpoint',
+    base: bool = True,
+) -> None:
     """Load ``state`` into ``model``; only what is declared frozen may be absent.
 
     Args:
         model: The model, not wrapped.
         state: State dict, with or without the frozen keys.
         what: The checkpoint, for messages.
+        base: ``False``: nothing is predicted, so an absent base need not be loaded.
 
     Raises:
+        PretrainedWeightsError: the base is absent and cannot be loaded.
         CheckpointError: a key is missing or unexpected, or a shape differs (such as a rank above
             that of the model's adapters).
     """
     check_numbers(model, state, what)
+    for module in () if base else model.modules():
+        if hasattr(module, 'keep_base'):
+            module.keep_base()
     try:
         found = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:

@@ -54,6 +54,23 @@ def load_partly(model: nn.Module, state: Mapping[str, Tensor]) -> Differences:
     return Differences(new, gone, other)
 
 
+def from_segmentor(state: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """``state`` of a segmentor of mmsegmentation with its head as that of our task ``semseg``.
+
+    Args:
+        state: State dict.
+        own: Keys of the model that it is for; nothing is changed where it has no such head.
+
+    Example:
+        >>> list(from_segmentor({'decode_head.conv_seg.bias': 0}, ['decoder.heads.semseg.x']))
+        ['decoder.heads.semseg.conv_seg.bias']
+    """
+    there = 'decoder.heads.semseg.'
+    if not any(key.startswith(there) for key in own):
+        return dict(state)
+    return {re.sub(r'^decode_head\.', there, key): value for key, value in state.items()}
+
+
 def _named(message: str) -> list[str]:
     """The entries that an error of ``load_state_dict`` names."""
     return re.findall(r'^\s*(?:size mismatch for )?([\w.]+): ', message, re.M)
@@ -84,6 +101,25 @@ def of_tasks(found: Differences, own: Iterable[str], theirs: Iterable[str]) -> b
         and all(go & set(key.split('.')) for key in found.gone)
         and all(key.startswith(_HEADS) and own & set(key.split('.')) for key in found.other)
     )
+
+
+def of_some_tasks(
+    state: Mapping[str, Tensor], own: Iterable[str], theirs: Iterable[str]
+) -> dict[str, Tensor]:
+    """``state`` of a model of more tasks without the entries of those that a model does not have.
+
+    Args:
+        state: The state dict.
+        own: Tasks of the model.
+        theirs: Tasks of the file; unless they are ``own`` and more, nothing is left out.
+
+    Example:
+        >>> of_some_tasks({'heads.sal': 1, 'heads.depth': 2}, ['depth'], ['sal', 'depth'])
+        {'heads.depth': 2}
+    """
+    own, theirs = set(own), set(theirs)
+    others = theirs - own if own <= theirs else set()
+    return {key: value for key, value in state.items() if not others & set(key.split('.'))}
 
 
 def describe(found: Differences) -> str:

@@ -15,9 +15,17 @@ from mtpeft.checkpoints.model_state import (
     lacks_base,
     load_checked,
 )
-from mtpeft.checkpoints.partial import describe, load_partly, of_tasks, tasks_of
+from mtpeft.checkpoints.partial import (
+    describe,
+    from_segmentor,
+    load_partly,
+    of_some_tasks,
+    of_tasks,
+    tasks_of,
+)
 from mtpeft.checkpoints.work_dir import check_resumable
 from mtpeft.converters.files import converted
+from mtpeft.models.requested import check_untied
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 
@@ -95,6 +103,8 @@ class CheckpointGuardHook(Hook):
             if self._start_from(runner, model, state, checkpoint):
                 return
         else:
+            if not runner._resume:
+                state = self._of_its_tasks(model, state, checkpoint)
             load_checked(model, state, what)
         if absent and 'state_dict' in checkpoint:
             own = model.state_dict()
@@ -102,6 +112,20 @@ class CheckpointGuardHook(Hook):
                 checkpoint['state_dict'][key] = own[key]
                 if 'ema_state_dict' in checkpoint:
                     checkpoint['ema_state_dict'][f'module.{key}'] = own[key]
+
+    @staticmethod
+    def _of_its_tasks(
+        model: nn.Module, state: dict[str, Tensor], checkpoint: dict
+    ) -> dict[str, Tensor]:
+        """``state`` for a test of some of its tasks; the checkpoint without the others."""
+        kept = of_some_tasks(state, getattr(model, 'tasks', ()), tasks_of(checkpoint))
+        if len(kept) < len(state):
+            try:
+                check_untied(model, name_of(checkpoint))
+            except ValueError as error:
+                raise CheckpointError(str(error)) from error
+            checkpoint['state_dict'] = dict(kept)
+        return kept
 
     def _start_from(
         self, runner: Runner, model: nn.Module, state: dict[str, Tensor], checkpoint: dict
@@ -114,6 +138,7 @@ class CheckpointGuardHook(Hook):
             return False
         except CheckpointError as error:
             try:
+                state = from_segmentor(state, model.state_dict())
                 found = load_partly(model, state)
             except RuntimeError:
                 raise error from None

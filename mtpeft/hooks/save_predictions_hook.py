@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.kinds import Size
+from mtpeft.visualization.segmentor import as_multi_task, tasks_of
 from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, write_picture
 
 
@@ -16,8 +17,10 @@ from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, wri
 class SavePredictionsHook(Hook):
     """Writes input, ground truth and prediction of each picture of a test, one PNG a picture.
 
+    Segmentors of mmsegmentation are drawn too.
+
     Args:
-        out_dir: Folder of the drawings, which are named by ``img_id``.
+        out_dir: Folder of the drawings, which are named by ``img_id``, without one by the file.
         height: Height of one picture in a drawing, in pixels.
         draw_input: Draw the photograph too. ``False`` keeps it out, for data whose pictures must
             not be passed on.
@@ -34,8 +37,14 @@ class SavePredictionsHook(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:  # fmt: skip
-        self.visualizer.tasks = unwrap(runner.model).tasks
+        metainfo = getattr(runner.test_dataloader.dataset, 'metainfo', None)
+        self.visualizer.tasks = tasks_of(unwrap(runner.model), metainfo)
         for picture, sample in zip(data_batch['inputs'], outputs, strict=True):
-            drawn = self.visualizer.draw(photograph(picture), sample.cpu())
-            name = str(sample.get('img_id', sample.get('sample_idx'))).replace('/', '_')
+            drawn = self.visualizer.draw(photograph(picture), as_multi_task(sample.cpu()))
+            name = str(sample.get('img_id', _stem(sample))).replace('/', '_')
             write_picture(self.out_dir / f'{name}.png', drawn)
+
+
+def _stem(sample: Any) -> Any:
+    path = sample.get('img_path')
+    return Path(path).stem if path else sample.get('sample_idx')

@@ -60,6 +60,21 @@ def tied_tasks(model: nn.Module) -> list[str]:
     return ties + [f'{name}: its shared stream is made of the lanes' for name in made_of_lanes]
 
 
+def check_untied(model: nn.Module, what: str) -> None:
+    """Refuse weights that were trained beside tasks which ``model`` does not have, and read them.
+
+    Raises:
+        ValueError: tasks read one another.
+    """
+    ties = tied_tasks(model)
+    if ties:
+        raise ValueError(
+            f'{what} is of more tasks than the config, and tasks of this model read one another '
+            f'({"; ".join(ties)}): alone they predict something else. Keep all tasks in the '
+            'config.'
+        )
+
+
 def call(part: nn.Module, x: Any, tasks: Asked, **options: Any) -> Any:
     """``part`` of ``x``, for ``tasks``."""
     return part(x, **options) if tasks is None else part(x, tasks=tasks, **options)

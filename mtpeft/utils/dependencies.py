@@ -1,8 +1,18 @@
-"""Clear messages for optional dependencies that are not installed."""
+"""Clear messages for optional dependencies that are not installed, or installed twice."""
 
+import warnings
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 _INSTALL = 'pip install "mtpeft[mm]"   (from a checkout: pip install -e ".[mm]")'
+
+#: packages that write the same files: OpenMMLab's, and the maintained builds
+_TWINS = {
+    'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
+    'mmcv': ('mmcv', 'mmcv-lite', 'mmcv-full', 'onedl-mmcv'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+}
 
 
 def require_openmmlab() -> None:
@@ -20,3 +30,50 @@ def require_openmmlab() -> None:
             'With an OpenMMLab stack of your own (mmengine, mmcv, mmsegmentation), install mtpeft '
             'without the extra; never mix mmengine and onedl-mmengine in one environment.'
         )
+
+
+def warn_of_twins() -> None:
+    """Warn of an environment in which two packages have written the same files.
+
+    Whichever was installed last has overwritten the other, so modules of two versions lie side by
+    side, and removing either breaks both.
+    """
+    both = {
+        module: found for module, names in _TWINS.items() if len(found := _installed(names)) > 1
+    }
+    if not both:
+        return
+    named = '; '.join(
+        f'{" and ".join(found)} (both are {module})' for module, found in both.items()
+    )
+    packages = ' '.join(name for found in both.values() for name in found)
+    warnings.warn(
+        f'This environment holds packages that write the same files: {named}. Modules of two '
+        'versions lie side by side in it. Remove both and install one:\n'
+        f'    pip uninstall -y {packages}\n    {_INSTALL}',
+        stacklevel=3,
+    )
+
+
+def find_mmseg_configs() -> None:
+    """Let ``_base_ = 'mmseg::...'`` find the configs that the maintained build has.
+
+    MMEngine looks for a package of the name ``mmsegmentation`` and asks for it to be installed,
+    which would overwrite the maintained build. By the name of the module it finds either.
+    """
+    if _installed(['mmsegmentation']):
+        return
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def _installed(names: Iterable[str]) -> list[str]:
+    found = []
+    for name in names:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        found.append(name)
+    return found

@@ -1,6 +1,7 @@
 """What a right result hangs on is in every run: lists of a config replace those of its base."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmengine.runner import Runner
 
 from mtpeft.apis import build_runner
 from mtpeft.datasets import CountedSampler
-from mtpeft.hooks import ReproducibleEpochHook
+from mtpeft.hooks import ReproducibleEpochHook, SyncNormStatsHook
 
 KEPT = ['CheckpointGuardHook', 'ReproducibleEpochHook', 'SyncNormStatsHook', 'SummaryHook',
         'ResumedValidationHook', 'IntegrityHook']  # fmt: skip
@@ -150,3 +151,16 @@ def test_a_plain_runner_is_warned(tmp_path):
     runner.logger.warning = said.append
     runner.train()
     assert any('Nothing counts the passes' in str(line) for line in said)
+
+
+def test_running_statistics_are_one_before_any_checkpoint(monkeypatch):
+    module, synced = 'mtpeft.hooks.sync_norm_stats_hook', []
+    monkeypatch.setattr(f'{module}.get_world_size', lambda: 2)
+    monkeypatch.setattr(f'{module}.all_reduce_params', lambda found, op: synced.append(op))
+    hook = SyncNormStatsHook()
+    runner = SimpleNamespace(model=torch.nn.BatchNorm2d(2), train_dataloader=range(9))
+    hook.after_train_iter(runner, 4)
+    assert not synced  # within an epoch, or a loop of iterations
+    hook.before_gathered_save(runner)
+    hook.before_gathered_save(runner)
+    assert synced == ['mean']

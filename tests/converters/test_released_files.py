@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from helpers.adapter_grid import stir
 from helpers.released import released_state, save_released
@@ -16,6 +17,7 @@ from mtpeft.apis import build_runner, init_model
 from mtpeft.checkpoints.contents import digests
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.converters import ditask_to_mtpeft, mtlora_to_mtpeft, tadformer_to_mtpeft
+from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +102,18 @@ def test_settings_of_yacs_are_read_as_a_dict_without_yacs(tmp_path):
     torch.save(dict(read), tmp_path / 'again.pth')  # needs nothing of ours to be read
     assert torch.load(tmp_path / 'again.pth', weights_only=True)['config'] == settings
     assert 'yacs' not in sys.modules
+
+
+def test_pretrained_weights_may_lie_in_a_file_with_settings(tmp_path):
+    """As the Swin code saves a trained classifier."""
+    options = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
+    stock = timm.create_model('swin_tiny_patch4_window7_224', num_classes=3, **options)
+    file = save_released(tmp_path / 'swin.pth', stock.state_dict(), SETTINGS)
+    name = 'timm.swin_tiny_patch4_window7_224'
+    backbone = AdapterBackbone(dict(type=name, pretrained=str(file), **options))
+    backbone.init_weights()
+    key = 'layers.2.blocks.0.attn.qkv.weight'
+    assert torch.equal(backbone.network.state_dict()[key], stock.state_dict()[key])
 
 
 HOSTILE = """

@@ -1,13 +1,17 @@
 """A task without a label to learn from is warned of, marked, and no part of Delta_m."""
 
 import logging
+from types import SimpleNamespace
 
+import pytest
 import torch
 from helpers.engine import tiny, train, write_base
+from mmengine.runner import IterBasedTrainLoop
 
 from mtpeft.apis import build_runner
 from mtpeft.datasets import ScenesMT
 from mtpeft.hooks.labels_seen import LabelsSeen, count_labels
+from mtpeft.hooks.summary_hook import SummaryHook
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import build_tasks
 
@@ -46,6 +50,16 @@ def test_only_valid_pixels_count():
     label[0, 0, 0] = 1.5
     seen.look(dict(data_samples=[sample]))
     assert list(seen._unseen) == ['semseg']
+
+
+@pytest.mark.parametrize('iteration, asked', [(2, False), (3, True), (6, True)])
+def test_in_a_loop_of_iterations_the_first_pass_decides(monkeypatch, iteration, asked):
+    hook, loop, calls = SummaryHook(), object.__new__(IterBasedTrainLoop), []
+    loop.dataloader = range(3)
+    monkeypatch.setattr(hook._labels, 'after_epoch', calls.append)
+    hook.before_val_epoch(SimpleNamespace(
+        _train_loop=loop, iter=iteration, val_loop=SimpleNamespace(evaluator=None)))  # fmt: skip
+    assert bool(calls) == asked
 
 
 def test_a_run_warns_marks_and_leaves_delta_m_out(tmp_path, monkeypatch):

@@ -81,12 +81,32 @@ def test_a_model_of_the_same_tasks_is_loaded_without_a_word():
     assert not log
 
 
-@pytest.mark.parametrize('tasks', [MORE, FEWER, CLASSES], ids=['more', 'fewer', 'classes'])
+@pytest.mark.parametrize('tasks', [MORE, CLASSES], ids=['more', 'classes'])
 def test_a_test_takes_no_model_of_other_tasks(tasks):
     saved = build('mtlora', OLD).state_dict()
     for partial in (False, True):
         with pytest.raises(CheckpointError, match='another architecture'):
             guarded(build('mtlora', tasks), saved, train=False, partial=partial)
+
+
+def test_some_tasks_of_a_model_are_tested_alone():
+    whole = build('mtlora', OLD).eval()
+    some = build('mtlora', FEWER, seed=1).eval()
+    completed, _ = guarded(some, whole.state_dict(), train=False)
+    assert completed.keys() == some.state_dict().keys()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        found, expected = some(x), whole(x, tasks=list(FEWER))
+    assert set(found) == set(FEWER)
+    torch.testing.assert_close(found, {name: expected[name] for name in found})
+
+
+@pytest.mark.parametrize('method', ['faar', 'tadformer'])
+def test_tasks_that_read_one_another_are_not_tested_alone(method):
+    saved = build(method, OLD).state_dict()
+    for tasks in (FEWER, dict(depth=dict())):
+        with pytest.raises(CheckpointError, match='read one another|another architecture'):
+            guarded(build(method, tasks), saved, train=False)
 
 
 PLUGIN = dict(cfg=dict(type='LoRA', rank=2), targets=['fc1'])

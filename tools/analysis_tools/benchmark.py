@@ -28,6 +28,7 @@ from mtpeft.benchmark import (
     sweep,
     sweep_table,
 )
+from mtpeft.benchmark.batch import channels_of
 from mtpeft.benchmark.variants import can_merge, with_size
 from mtpeft.registry import MODELS
 from mtpeft.utils.allocator import keep_freed_memory
@@ -118,7 +119,7 @@ def measure_config(
     if args.compile:
         compile_parts(model, args.compile)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    batch = random_batch(model.tasks, args.batch_size, size)
+    batch = random_batch(model.tasks, args.batch_size, size, channels_of(model))
     result = measure(model, wrapper, batch, device, args.steps, args.warmup, args.clock)
     texts = []
     if args.components:

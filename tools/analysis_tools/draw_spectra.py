@@ -38,7 +38,7 @@ def load(cfg: Config, checkpoint: str) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'mtpeft'))
     model = MODELS.build(cfg.model)
     saved = safe_load(checkpoint)
-    load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}')
+    load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}', base=False)
     return model
 
 

@@ -9,14 +9,13 @@ import json
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
 from mtpeft.adapters.ranks.patterns import mean_rank_in_use
 from mtpeft.apis.read_config import add_config_arguments, read_config
+from mtpeft.apis.segmentor import build_model
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.models import decoder_components, effective_components, parameter_components
-from mtpeft.registry import MODELS
 from mtpeft.utils.tables import table
 
 
@@ -35,11 +34,10 @@ def count(cfg: Config, checkpoint: str | None = None) -> dict:
     ``effective`` and ``effective_components`` are without pruned components of adapters,
     ``mean_rank`` is over all their streams that have an effect.
     """
-    init_default_scope(cfg.get('default_scope', 'mtpeft'))
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     if checkpoint is not None:
         saved = safe_load(checkpoint)
-        load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}')
+        load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}', base=False)
     components, effective = parameter_components(model), effective_components(model)
     return dict(
         trainable=sum(components.values()),

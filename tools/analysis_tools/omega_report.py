@@ -73,7 +73,7 @@ def load(model: nn.Module, checkpoint: str) -> list[dict]:
     """
     try:
         saved = safe_load(checkpoint)
-        load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}')
+        load_checked(model, saved.get('state_dict', saved), f'Checkpoint {checkpoint}', base=False)
     except (FileNotFoundError, CheckpointError) as error:
         raise SystemExit(str(error)) from error
     return saved.get('frequencies', {}).get('history', [])

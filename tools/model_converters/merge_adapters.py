@@ -50,7 +50,7 @@ def main() -> None:
         cfg = load_config(args.config)
         if is_merged(safe_load(source)):
             raise SystemExit(f'{source} is merged already. Give the checkpoint of the training.')
-        model, state, meta = merged_state(cfg, init_model(cfg, source), args.tasks)
+        _, state, meta = merged_state(cfg, init_model(cfg, source), args.tasks)
         meta |= dict(version=mtpeft.__version__, source=source.name)
         data = safetensors_bytes(state, meta, f'Merging {source} made them.')
     except (FileNotFoundError, CheckpointError, ValueError) as error:
@@ -60,7 +60,7 @@ def main() -> None:
     write_or_exit(data, target)
     numbers = sum(value.numel() for value in state.values())
     print(f'{len(state)} tensors, {numbers:,} numbers, {target.stat().st_size:,} bytes '
-          f'written to {target}; tasks: {", ".join(model.tasks)}')  # fmt: skip
+          f'written to {target}; tasks: {", ".join(meta["tasks"]) or "one"}')  # fmt: skip
 
 
 if __name__ == '__main__':

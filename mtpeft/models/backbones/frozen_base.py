@@ -2,9 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mtpeft.models.backbones.pretrained import PretrainedWeightsError, names_weights
 
 
 class FrozenBase(nn.Module):
@@ -19,6 +23,55 @@ class FrozenBase(nn.Module):
     adapted: Sequence[str]
     base_cfg: Mapping
     weights: str
+    #: were the weights of the base loaded, or random ones asked for?
+    _has_base = False
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights, see a subclass."""
+        raise NotImplementedError
+
+    def keep_base(self) -> None:
+        """Load state dicts without a base onto the one that is here, random as it may be.
+
+        For who counts or draws adapters, and predicts nothing.
+        """
+        self._has_base = True
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:  # fmt: skip
+        # every loader, torch's and MMEngine's, passes here, with a copy of what it was given,
+        # before it comes to the network
+        self._complete_base(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _complete_base(self, state_dict: dict[str, Tensor], prefix: str) -> None:
+        """Load the pretrained base under a state dict that does not hold it, and add it.
+
+        Adapters on a random base would predict nonsense without a word.
+
+        Raises:
+            PretrainedWeightsError: there are none to be loaded.
+        """
+        absent = [key for key in self.frozen_state_keys() if f'{prefix}{key}' not in state_dict]
+        if not self._has_base and set(absent) - self.unread_state_keys():
+            self._load_absent_base(prefix + min(absent), len(absent))
+        self._has_base = True
+        own = self.state_dict()
+        state_dict.update({f'{prefix}{key}': own[key] for key in absent})
+
+    def _load_absent_base(self, example: str, number: int) -> None:
+        if not names_weights(self.base_cfg):
+            raise PretrainedWeightsError(
+                f'The state dict does not hold the frozen base ({number} entries are absent, '
+                f'such as {example}), and the config names no weights of it: its '
+                f'pretrained is {self.base_cfg.get("pretrained")}. Name those that the checkpoint '
+                'was trained on (pretrained=..., as in the config it was trained with). If the '
+                'base is meant to be random, call init_weights() first.'
+            )
+        print_log(f'The base is not in the state dict; loading {self.base_cfg["type"]} '
+                  f'(pretrained={self.base_cfg.get("pretrained")}).', 'current')  # fmt: skip
+        self.init_weights()
 
     def frozen_state_keys(self) -> set[str]:
         """Keys of this module's state dict that are of the base: of the network, and not trained.

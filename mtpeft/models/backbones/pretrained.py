@@ -54,14 +54,29 @@ def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
     Raises:
         PretrainedWeightsError: the source cannot be reached, read, or does not fit the network.
     """
-    source = cfg.get('pretrained')
-    if source is None and isinstance(cfg.get('init_cfg'), Mapping):
-        source = cfg['init_cfg'].get('checkpoint')
+    source = _source(cfg)
     if source is None or source is False:
         return 'random'
     state = _fit_channels(_find(source, network, cfg), network)
     _load_base(network, family, state, source)
     return str(source) if source is not True else cfg['type']
+
+
+def names_weights(cfg: Mapping) -> bool:
+    """Does the config of a network name weights, rather than random ones?
+
+    Example:
+        >>> names_weights(dict(pretrained=True)), names_weights(dict(pretrained=False))
+        (True, False)
+    """
+    return _source(cfg) not in (None, False)
+
+
+def _source(cfg: Mapping) -> Any:
+    source = cfg.get('pretrained')
+    if source is None and isinstance(cfg.get('init_cfg'), Mapping):
+        source = cfg['init_cfg'].get('checkpoint')
+    return source
 
 
 def _find(source: Any, network: nn.Module, cfg: Mapping) -> dict[str, Tensor]:
@@ -86,9 +101,10 @@ def _from_timm_hub(cfg: Mapping) -> dict[str, Tensor]:
             'checkpoint.'
         )
     name = cfg['type'][len(TIMM) :]
-    options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
+    own = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
+    options = {'num_classes': 0, **own}
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0, **options).state_dict()
+        return timm.create_model(name, pretrained=True, **options).state_dict()
     except Exception as error:  # whatever the hub client raises, weights are missing
         raise PretrainedWeightsError(
             f"The pretrained weights of timm model '{name}' could not be fetched "

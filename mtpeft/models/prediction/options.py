@@ -2,26 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
-from mtpeft.utils.kinds import Count, Positive
+from mtpeft.models.prediction.slide import TestCfg
+from mtpeft.utils.kinds import Positive
 from mtpeft.utils.suggest import hint
 
 _MODES = ('whole', 'slide')
-
-
-class TestCfg(TypedDict, total=False):
-    """``test_cfg`` of a model, the names of mmsegmentation.
-
-    ``mode='whole'`` (default): the picture in one pass. ``'slide'``: windows of ``crop_size``
-    (height, width), a ``stride`` apart (default: two thirds of a window), ``batch_size`` of them in
-    a pass (default: 1). What lies in several windows is averaged.
-    """
-
-    mode: Literal['whole', 'slide']
-    crop_size: tuple[Count, Count]
-    stride: tuple[Count, Count]
-    batch_size: Count
 
 
 class Tta(TypedDict, total=False):
@@ -87,7 +74,7 @@ def changed_options(
     return given if tta is not None else replace(given, views=own.views)
 
 
-test_options.__test__ = False  # (pytest would collect what is called so)
+TestOptions.__test__ = test_options.__test__ = False  # (pytest would collect what is called so)
 
 
 def _windows(cfg: Mapping) -> dict[str, Any]:

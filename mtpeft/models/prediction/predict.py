@@ -9,8 +9,8 @@ from torch import Tensor
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.prediction.options import TestOptions
 from mtpeft.models.prediction.rules import averaged, finished, upright
+from mtpeft.models.prediction.slide import windows
 from mtpeft.models.prediction.strips import Resizing
-from mtpeft.models.prediction.windows import windows
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.structures.levels import resize
 from mtpeft.tasks import DenseTask

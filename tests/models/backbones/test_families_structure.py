@@ -143,14 +143,22 @@ def stock(family):
     return timm.create_model(name, num_classes=0, **options).eval()
 
 
-@pytest.mark.parametrize('family', [*TINY, 'timm MobileNet V2'])
+_VIT = dict(embed_dim=24, depth=4, num_heads=2)
+MORE = {  # others of the same families
+    'timm MobileNet V2': dict(type='timm.mobilenetv2_050'),
+    'timm DINOv2': dict(type='timm.vit_small_patch14_reg4_dinov2', img_size=224, **_VIT),
+    'timm DeiT distilled': dict(type='timm.deit_tiny_distilled_patch16_224', **_VIT),
+    'timm hybrid ViT': dict(type='timm.vit_tiny_r_s16_p8_224', **_VIT),
+    'timm EVA, places of each block': dict(type='timm.vit_small_patch16_rope_mixed_224', **_VIT),
+}
+
+
+@pytest.mark.parametrize('family', [*TINY, *MORE])
 def test_a_lane_is_its_block_with_merged_weights(family):
     """In training, with the frozen statistics of BatchNorm: ``block(W0 + s B_t A_t)``."""
-    cfg = TINY.get(family) or dict(type='timm.mobilenetv2_050')
-    plugin = dict(
-        cfg=dict(type='LoRA', rank=2, task_rank=2), targets=MLP.get(family, ['project']),
-        lanes='task',
-    )  # fmt: skip
+    cfg = TINY.get(family) or MORE[family]
+    targets = MLP.get(family, ['project'] if 'Mobile' in family else MLP['timm ViT'])
+    plugin = dict(cfg=dict(type='LoRA', rank=2, task_rank=2), targets=targets, lanes='task')
     cfg = {**cfg, 'drop_path_rate': 0.0} if 'Swin' in family else cfg
     model = AdapterBackbone(cfg, plugins=[plugin], tasks=TASKS, tap='pre_merge')
     wake(model.network)

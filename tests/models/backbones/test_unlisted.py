@@ -212,7 +212,8 @@ def test_hiera_takes_pictures_of_any_size(name):
 
 def test_options_of_the_user_come_first():
     options = dict(SMALL, dynamic_img_size=True)
-    assert build('vit_tiny_patch16_224', **options).network.dynamic_img_size
+    network = build('vit_tiny_patch16_224', **options, num_classes=7).network
+    assert network.dynamic_img_size and network.num_classes == 7
     model = build('vit_tiny_patch16_224', **SMALL, dynamic_img_size=False, img_size=64)
     assert model(torch.zeros(1, 3, 64, 64))[0].shape[2:] == (4, 4)
     with pytest.raises(ValueError, match=r'built for pictures of 64 x 64 .*img_size=\(64, 128\)'):

@@ -1,9 +1,26 @@
 """A picture passed through a network in windows."""
 
 from collections.abc import Callable, Iterator
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
+
+from mtpeft.utils.kinds import Count
+
+
+class TestCfg(TypedDict, total=False):
+    """``test_cfg`` of a model, the names of mmsegmentation.
+
+    ``mode='whole'`` (default): the picture in one pass. ``'slide'``: windows of ``crop_size``
+    (height, width), a ``stride`` apart (default: two thirds of a window), ``batch_size`` of them in
+    a pass (default: 1). What lies in several windows is averaged.
+    """
+
+    mode: Literal['whole', 'slide']
+    crop_size: tuple[Count, Count]
+    stride: tuple[Count, Count]
+    batch_size: Count
 
 
 def windows(

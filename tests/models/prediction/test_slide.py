@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmseg.models import EncoderDecoder
 from models.tiny_models import tiny_model
 
-from mtpeft.models.prediction.windows import starts, windows
+from mtpeft.models.prediction.slide import starts, windows
 from mtpeft.structures import MultiTaskDataSample
 
 SIZES = [
