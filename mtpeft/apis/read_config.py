@@ -82,7 +82,7 @@ def load_config(
         ConfigError: an option cannot be set, or nothing reads it.
 
     Example:
-        >>> load_config('configs/mtlora/mtlora_swin-pico_scenes.py', size=(64, 64))  # doctest: +SKIP
+        >>> load_config('configs/lora/lora_swin-pico_scenes.py', size=(64, 64))  # doctest: +SKIP
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such config. {_nearest_files(Path(path))}')

@@ -43,8 +43,8 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         name = option.split('.')[0]
         if value is None and option.split('.')[-2:-1] == ['tasks']:
             raise ConfigKeyError(
-                f'{option}=None: a task is left out everywhere, or nowhere. Give the names of those '
-                f'that stay: {FLAGS["tasks"]}.'
+                f'{option}=None: a task is left out everywhere, or nowhere. Give the names of '
+                f'those that stay: {FLAGS["tasks"]}.'
             )
         if name in READ:
             continue

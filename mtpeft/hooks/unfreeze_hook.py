@@ -31,8 +31,8 @@ class UnfreezeHook(Hook):
         iteration: After so many iterations. One of the two is given.
 
     Raises:
-        ValueError: neither or both of ``epoch`` and ``iteration`` are given, or a pattern is that of
-            no parameter (the nearest names are given).
+        ValueError: neither or both of ``epoch`` and ``iteration`` are given, or a pattern is that
+            of no parameter (the nearest names are given).
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).requires_grad_(False)

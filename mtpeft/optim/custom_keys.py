@@ -63,7 +63,8 @@ def check_custom_keys(model: nn.Module, custom_keys: Mapping[str, Mapping]) -> N
         mtpeft.utils.fits.ConfigKeyError: optim_wrapper.paramwise_cfg.custom_keys: 'wieght' is ...
     """
     names = [name for name, _ in model.named_parameters()]
-    names += [key for stacked in stacked_parameters(model) for key in stacked.keys()]  # noqa: SIM118
+    for stacked in stacked_parameters(model):
+        names += stacked.keys()
     for key in custom_keys:
         if not any(key in name for name in names):
             raise ConfigKeyError(

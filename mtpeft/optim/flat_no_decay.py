@@ -29,8 +29,8 @@ class FlatNoDecayConstructor:
 
     Args:
         optim_wrapper_cfg: Config of the wrapper with its ``optimizer``.
-        paramwise_cfg: ``custom_keys`` alone: ``{part of a name: dict(lr_mult=..., decay_mult=...)}``.
-            Of several that fit the longest counts.
+        paramwise_cfg: ``custom_keys`` alone: ``{part of a name: dict(lr_mult=...,
+            decay_mult=...)}``. Of several that fit the longest counts.
 
     Raises:
         ConfigKeyError: a custom key is part of no name (the nearest names are given).

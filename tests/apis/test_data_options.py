@@ -224,7 +224,8 @@ def test_a_folder_of_ones_own_is_trained_from_the_command_line(tmp_path):
     config = ROOT / 'configs/mtlora/mtlora_efficientnet-lite2_nyud.py'
     options = ['--data-root', data, '--tasks', 'depth', 'normals', '--size', 32, 64]
     more = ['model.backbone.backbone.pretrained=False', 'train_dataloader.batch_size=2',
-            'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'visualizer.vis_backends=[]']  # fmt: skip
+            'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+            'visualizer.vis_backends=[]']  # fmt: skip
     call_tool('tools/train.py', config, '--work-dir', work, *options, '--cfg-options', *more)
     out = tmp_path / 'm.json'
     call_tool('tools/test.py', config, work / 'epoch_1.pth', '--work-dir', work, '--out', out,
