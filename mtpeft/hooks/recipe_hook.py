@@ -61,7 +61,10 @@ class RecipeHook(Hook):
 
     def _say_unjudged(self, runner: Runner, evaluator: Any) -> None:
         """Some of the tasks may be judged, and then it is said."""
-        judged, tasks = getattr(evaluator, 'tasks', None), getattr(unwrap(runner.model), 'tasks', ())
+        judged, tasks = (
+            getattr(evaluator, 'tasks', None),
+            getattr(unwrap(runner.model), 'tasks', ()),
+        )
         left = [name for name in tasks if name not in judged] if judged else []
         if left:
             runner.logger.warning(
