@@ -33,6 +33,7 @@ class SummaryHook(Hook):
     def __init__(self) -> None:
         self._table = ''
         self._labels = LabelsSeen()
+        self._batches = 0
 
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('Trainable parameters:\n' + parameter_table(unwrap(runner.model)))
@@ -41,15 +42,18 @@ class SummaryHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:  # fmt: skip
+        self._batches += 1
         self._labels.look(data_batch)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        self._labels.after_epoch(runner)
+        loop = runner._train_loop
+        # a resumed loop of iterations has seen a part
+        if not isinstance(loop, IterBasedTrainLoop) or self._batches >= len(loop.dataloader):
+            self._labels.after_epoch(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        loop = runner._train_loop
-        if isinstance(loop, IterBasedTrainLoop) and runner.iter >= len(loop.dataloader):
-            self._labels.after_epoch(runner)  # all of it is one epoch
+        if isinstance(runner._train_loop, IterBasedTrainLoop):
+            self.after_train_epoch(runner)  # all of it is one epoch
         self._labels.tell(runner.val_loop.evaluator)
 
     def before_test_epoch(self, runner: Runner) -> None:

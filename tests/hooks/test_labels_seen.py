@@ -55,10 +55,10 @@ def test_only_valid_pixels_count():
 @pytest.mark.parametrize('iteration, asked', [(2, False), (3, True), (6, True)])
 def test_in_a_loop_of_iterations_the_first_pass_decides(monkeypatch, iteration, asked):
     hook, loop, calls = SummaryHook(), object.__new__(IterBasedTrainLoop), []
-    loop.dataloader = range(3)
+    loop.dataloader, hook._batches = range(3), iteration
     monkeypatch.setattr(hook._labels, 'after_epoch', calls.append)
     hook.before_val_epoch(SimpleNamespace(
-        _train_loop=loop, iter=iteration, val_loop=SimpleNamespace(evaluator=None)))  # fmt: skip
+        _train_loop=loop, val_loop=SimpleNamespace(evaluator=None)))  # fmt: skip
     assert bool(calls) == asked
 
 
