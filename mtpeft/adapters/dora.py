@@ -141,7 +141,9 @@ class DoRA(LoRA):
     def _in_direction(self, layer: nn.Module, b: Tensor) -> Tensor:
         # rows of W0 at length 1, and a change of them, are W0 and |W0| times the change, each
         # divided by |W0|: the same direction
-        return b if self.direction == 'weight' else b * _norms(layer.weight)[:, None]
+        if self.direction == 'weight':
+            return b
+        return b * _norms(layer.weight).to(b.dtype)[:, None]
 
     def _shared(
         self, layer: nn.Module, x: Tensor, a: Tensor, b: Tensor, gain: Tensor | None = None
@@ -168,9 +170,10 @@ class DoRA(LoRA):
         return params['task_A'], params['task_B'], self.scale, params['gain']
 
     def _change(self, layer: nn.Module, a: Tensor, b: Tensor, gain: Tensor) -> Tensor:
-        """``W' - W0``."""
+        """``W' - W0``, in the type of W0."""
         weight = layer.weight + self.scale * torch.tensordot(b, a, dims=1)
-        return gain.view(-1, *[1] * (weight.ndim - 1)) * weight - layer.weight
+        change = gain.view(-1, *[1] * (weight.ndim - 1)) * weight - layer.weight
+        return change.to(layer.weight.dtype)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         super().delta_weight(layer, task)  # refuses what cannot be merged
@@ -188,8 +191,8 @@ class DoRA(LoRA):
 
 
 def _norms(weight: Tensor) -> Tensor:
-    """Norms of the rows of a weight ``(out, ...)``, ``(out,)``."""
-    return weight.flatten(1).square().sum(-1).sqrt()
+    """Norms of the rows of a weight ``(out, ...)``, ``(out,)``, in float32 at least."""
+    return _at_least_float32(weight).flatten(1).square().sum(-1).sqrt()
 
 
 def row_norms(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:

@@ -38,6 +38,7 @@ class LabelFiles:
         signs: ``vectors``: signs that turn the stored x, y, z into camera axes.
 
     Raises:
+        TypeError: an option of another type.
         ValueError: a pattern has no ``{id}``, or other braces than these; a scale of 0.
 
     Example:
@@ -53,6 +54,7 @@ class LabelFiles:
     signs: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         path = (self.path,) if isinstance(self.path, str) else tuple(self.path)
         object.__setattr__(self, 'path', path)
         for pattern in path:
@@ -65,6 +67,29 @@ class LabelFiles:
             raise ValueError('Expected map or first_class=1, which is a map itself, got both.')
         ignore = self.ignore if isinstance(self.ignore, Sequence) else (self.ignore,)
         object.__setattr__(self, 'ignore', tuple(ignore))
+
+    def _check_types(self) -> None:
+        path = [self.path] if isinstance(self.path, str) else self.path
+        ignore = self.ignore if isinstance(self.ignore, list | tuple) else [self.ignore]
+        pairs = [] if self.map is None else getattr(self.map, 'items', lambda: [('', '')])()
+        wrong = {
+            'path': not path or not isinstance(path, list | tuple)
+                    or not all(isinstance(pattern, str) for pattern in path),
+            'scale': not (self.scale is None or _is_number(self.scale)),
+            'map': not all(_is_whole(old) and _is_whole(new) for old, new in pairs),
+            'ignore': not all(map(_is_number, ignore)),
+            'signs': not (self.signs is None or (isinstance(self.signs, list | tuple)
+                          and all(sign in (1, -1) for sign in self.signs))),
+        }  # fmt: skip
+        expected = dict(
+            path='a pattern, or several', scale='a number', map='whole numbers to whole numbers',
+            ignore='a number, or several', signs='1 or -1 for each component',
+        )  # fmt: skip
+        for name in (name for name in wrong if wrong[name]):
+            raise TypeError(
+                f"{name} of a label's files: expected {expected[name]}, got "
+                f'{getattr(self, name)!r}.'
+            )
 
     @classmethod
     def of(cls, spec: 'Patterns | Mapping | LabelFiles') -> 'LabelFiles':
@@ -214,6 +239,14 @@ def _check_classes(label: np.ndarray, task: DenseTask, source: str) -> None:
             'map={255: 1}). If 255 does mean ignored and there is no foreground, give ignored '
             'pixels another number, say 254, in the file and as ignore_value=254 of the task.'
         )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return str(value).removeprefix('-').isdigit()
 
 
 def _among(array: np.ndarray, numbers: Sequence[float]) -> Any:

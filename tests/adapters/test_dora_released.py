@@ -111,6 +111,26 @@ def test_start_is_the_pretrained_layer(sizes, options):
     assert layer.adapter.log_magnitude.abs().max() == 0
 
 
+@pytest.mark.parametrize('residual', [True, False])
+def test_a_model_in_half_precision_stays_in_it(residual):
+    torch.manual_seed(0)
+    original = nn.Linear(40, 24)
+    cfg = {**dict(type='DoRA', rank=3), **RELEASED, 'residual': residual, 'dropout': 0.2}
+    layer = adapt_layer(original, cfg, TASKS).bfloat16()
+    x = torch.randn(5, 40).bfloat16()
+    expected = layer.frozen(x)
+    # the start, within what bfloat16 can tell apart
+    for out in (layer(x), layer.eval()(x)):
+        torch.testing.assert_close(out, expected, rtol=2e-2, atol=2e-2)
+    weight = layer.adapter.weight(layer)
+    assert weight.dtype == torch.bfloat16
+    torch.testing.assert_close(weight, layer.weight.detach(), rtol=1e-2, atol=1e-2)
+    for params in layer.adapter.lane_slices(layer):
+        out = layer.adapter.lane(layer, x, params, expected if residual else None)
+        assert out.dtype == torch.bfloat16
+        torch.testing.assert_close(out, expected, rtol=2e-2, atol=2e-2)
+
+
 def test_start_follows_weights_that_are_loaded_later():
     layer, x = adapted(tasks=TASKS)
     stir(layer)

@@ -103,7 +103,7 @@ NAN = float('nan')
         ({'train_dataloader.dataset.pipeline': [{'prob': 1}]}, 'pipeline.0: .*`type`'),
         # lengths
         ({'optim_wrapper.optimizer.betas': [0.9]}, 'optimizer.betas: expected a list of 2'),
-        ({'model.data_preprocessor.mean': [1, 2]}, 'data_preprocessor.mean: expected a list of 3'),
+        ({'model.data_preprocessor.mean': 3}, 'data_preprocessor.mean: expected a list'),
         ({'train_dataloader.dataset.size': [64]}, 'dataset.size: expected a list of 2'),
         # numbers
         ({'optim_wrapper.optimizer.lr': NAN}, 'optimizer.lr: expected a finite number, got nan'),

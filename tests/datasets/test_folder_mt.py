@@ -140,6 +140,16 @@ def test_an_unknown_option_of_files_is_named(root):
         load(root, labels=dict(depth=dict(path='d/{id}.png', sclae=1)))
 
 
+@pytest.mark.parametrize('name, value', [
+    ('path', 3), ('path', []), ('path', None), ('scale', 'x'), ('scale', True), ('map', 'x'),
+    ('map', {1: 'x'}), ('map', [1]), ('ignore', 'x'), ('ignore', ['x']), ('signs', 1),
+    ('signs', (2, 1, 1)),
+])  # fmt: skip
+def test_an_option_of_another_type_is_named(root, name, value):
+    with pytest.raises(TypeError, match=f"^{name} of a label's files: expected"):
+        load(root, labels=dict(depth={'path': 'd/{id}.png', name: value}))
+
+
 def test_whole_numbers_of_values_need_a_scale(root):
     data = load(root, labels=dict(depth='d/{id}.png'))
     with pytest.raises(DataFileError, match='train 0.png: holds whole numbers.*scale'):
