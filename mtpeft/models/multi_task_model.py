@@ -156,7 +156,10 @@ class MultiTaskModel(Merging, BaseModel):
 
         Raises:
             KeyError: an unknown task.
+            TypeError: an option that the mode does not have.
         """
+        if options and mode != 'predict':
+            raise TypeError(f"{', '.join(options)}: of mode='predict', got mode='{mode}'.")
         if mode == 'tensor':
             size = inputs.shape[-2:]
             logits = self._logits(inputs, tasks)

@@ -92,6 +92,11 @@ def test_probabilities_of_a_pass_are_the_softmax_of_its_logits():
     )
 
 
+def test_options_of_predictions_are_of_no_other_mode():
+    with pytest.raises(TypeError, match="probabilities: of mode='predict', got mode='tensor'"):
+        tiny_model()(x_of(), probabilities=True)
+
+
 @pytest.mark.parametrize(('options', 'error', 'words'), [
     (dict(test_cfg=dict(mode='slid')), ValueError, "'slid' is unknown.*'slide'"),
     (dict(test_cfg=dict(mode='slide')), ValueError, 'needs the size of a window'),
