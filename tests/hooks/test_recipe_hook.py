@@ -114,8 +114,10 @@ class Stop(Hook):
             raise KeyboardInterrupt
 
 
-LONGER = [dict(type='LinearLR', start_factor=0.1, end=1, convert_to_iter_based=True),
-          dict(type='CosineAnnealingLR', T_max=4, begin=1, end=5, convert_to_iter_based=True)]  # fmt: skip
+LONGER = [
+    dict(type='LinearLR', start_factor=0.1, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=4, begin=1, end=5, convert_to_iter_based=True),
+]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +177,10 @@ def test_late_parameters_are_trained_and_named_once(how, base, tmp_path):
 def test_a_resumed_run_goes_on_with_them_bit_for_bit(base, tmp_path):
     def cfg():
         made = tiny(base)
-        made.custom_hooks = [*made.custom_hooks,
-                             dict(type='UnfreezeHook', parameters=['layers.3'], epoch=1)]  # fmt: skip
+        made.custom_hooks = [
+            *made.custom_hooks,
+            dict(type='UnfreezeHook', parameters=['layers.3'], epoch=1),
+        ]
         return made
 
     whole = train(cfg(), tmp_path / 'whole')
@@ -218,8 +222,12 @@ def test_a_key_of_the_config_counts_for_late_parameters(base, tmp_path):
 
 def test_two_processes_average_late_gradients(base, tmp_path):
     config = tmp_path / 'late.py'
-    options = dict(custom_hooks=[dict(type='ReproducibleEpochHook'),
-                                 dict(type='UnfreezeHook', parameters=['layers.3'], epoch=1)])  # fmt: skip
+    options = dict(
+        custom_hooks=[
+            dict(type='ReproducibleEpochHook'),
+            dict(type='UnfreezeHook', parameters=['layers.3'], epoch=1),
+        ]
+    )
     config.write_text(f"_base_ = ['{ROOT}/tests/data/tiny_engine.py']\n"
                       f"model = dict(backbone=dict(backbone=dict(pretrained='{base}')))\n"
                       f'custom_hooks = {options["custom_hooks"]}\n'

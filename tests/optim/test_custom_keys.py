@@ -99,8 +99,9 @@ def test_a_key_of_no_name_gets_the_nearest(constructor):
 
 
 def test_a_decay_of_one_task_is_refused():
-    build = FlatNoDecayConstructor(dict(optimizer=dict(type='AdamW')),
-                                   dict(custom_keys={'factor.depth': dict(decay_mult=0.0)}))  # fmt: skip
+    build = FlatNoDecayConstructor(
+        dict(optimizer=dict(type='AdamW')), dict(custom_keys={'factor.depth': dict(decay_mult=0.0)})
+    )
     with pytest.raises(ValueError, match=r"\['factor.depth'\]: expected lr_mult alone"):
         build(Net())
 
