@@ -69,6 +69,9 @@ def run(block, code, namespace, checkout, monkeypatch):
 
 def test_few_blocks_are_not_run_and_say_why():
     skipped = [(page.name, b) for page in PAGES for b in blocks(page, 'python') if b.reason]
+    # what a test of its own runs is run
+    runners = [(entry, re.search(r'tests/\S+\.py', entry[1].reason)) for entry in skipped]
+    skipped = [entry for entry, test in runners if not (test and (ROOT / test[0]).is_file())]
     assert len(skipped) <= MAX_SKIPPED, skipped
 
 

@@ -58,7 +58,7 @@ def test_outputs_are_equal(pair, mode):
     assert list(got) == list(wanted)
     for name, logits in wanted.items():
         # both bring logits to the input's size in float32
-        torch.testing.assert_close(got[name], logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(got[name], logits.float(), rtol=1e-5, atol=1e-5)
         assert logits.std() > 1e-3
 
 
@@ -71,7 +71,7 @@ def test_losses_and_gradients_are_equal(pair):
     got = reference.train().loss(x, samples)
     assert list(got) == list(wanted)
     for name, value in wanted.items():
-        torch.testing.assert_close(got[name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(got[name], value.float(), rtol=1e-5, atol=1e-6)
     sum(wanted.values()).backward()
     sum(got.values()).backward()
     gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
