@@ -60,6 +60,7 @@ def test_first_stage_equals_the_published_formulas(dtype):
     weights = {k.removeprefix('weights/'): v for k, v in data.items() if k.startswith('weights/')}
     model = MODELS.build(MODEL).to(dtype).eval()
     state = tadformer_to_mtpeft(weights, TASKS)
+    model.init_weights()  # the file holds a part of the base only
     assert not model.load_state_dict(state, strict=False).unexpected_keys
     prompts = Prompts(model.backbone)
     with torch.no_grad():
