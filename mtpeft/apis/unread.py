@@ -113,9 +113,15 @@ def _values(name: str, node: Any) -> Iterator[Any]:
 
 
 def _unused(path: Path) -> Iterator[str]:
-    """Names that a file sets at its top and never reads."""
+    """Names that a file sets at its top for the files below it, and never reads.
+
+    A file that stands on no other changes nothing of one: what MMEngine dumps holds variables that
+    its parts need not follow.
+    """
     tree = ast.parse(path.read_text(encoding='utf-8'))
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    if not {'_base_', 'read_base'} & {node.id for node in names}:
+        return
     read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign):

@@ -161,6 +161,16 @@ def test_a_variable_that_the_runs_own_file_sets_for_nobody(tmp_path):
     check_config(Config.fromfile(leaf))
 
 
+def test_a_dumped_config_may_keep_variables_that_its_parts_do_not_follow(tmp_path):
+    cfg = Config.fromfile(PASCAL)
+    places = [cfg[f'{s}_dataloader'].dataset for s in SPLITS]
+    for place in places:
+        place.data_root = '/data/Q'
+    assert cfg.data_root != '/data/Q'
+    cfg.dump(tmp_path / 'dumped.py')
+    check_config(Config.fromfile(tmp_path / 'dumped.py'))
+
+
 def test_a_misspelt_name_beside_the_right_one(tmp_path):
     leaf = tmp_path / 'leaf.py'
     leaf.write_text(f"_base_ = ['{PASCAL}']\ntrain_cgf = dict(max_epochs=3)\n")
