@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import pytest
 import timm
 import torch
 from helpers.adapter_grid import stir
-from helpers.released import released_state, save_released
+from helpers.engine import call_tool
+from helpers.released import released_state, save_released, written_with_yacs
 from mmengine.config import Config
 
 from mtpeft.apis import build_runner, init_model
@@ -75,20 +75,15 @@ def test_the_commands_give_the_same_metrics(tmp_path):
     cfg = tmp_path / 'config.py'
     config('mtlora', tmp_path / 'run').dump(cfg)
     out = tmp_path / 'out' / 'ours.pth'
-    run('tools/model_converters/mtlora_to_mtpeft.py', file, out)
+    call_tool('tools/model_converters/mtlora_to_mtpeft.py', file, out)
     found = []
     for name in (file, out):
-        run('tools/test.py', cfg, name, '--out', tmp_path / 'metrics.json')
+        call_tool('tools/test.py', cfg, name, '--out', tmp_path / 'metrics.json')
         found.append(json.loads((tmp_path / 'metrics.json').read_text()))
     assert found[0] == found[1] and found[0]
     saved = torch.load(out, weights_only=True)
     noted = saved['meta'].pop('digest')
     assert noted == digests(saved) and saved['meta']['converted_from'] == 'MTLoRA'
-
-
-def run(tool, *args):
-    done = subprocess.run([sys.executable, ROOT / tool, *args], capture_output=True, text=True)
-    assert not done.returncode, done.stderr
 
 
 def test_settings_of_yacs_are_read_as_a_dict_without_yacs(tmp_path):
@@ -117,36 +112,21 @@ def test_pretrained_weights_may_lie_in_a_file_with_settings(tmp_path):
     assert torch.equal(backbone.network.state_dict()[key], stock.state_dict()[key])
 
 
-HOSTILE = """
-import sys, types, torch
-config = types.ModuleType('yacs.config')
-class CfgNode(dict):
-    def __reduce__(self):
-        return {reduce}
-CfgNode.__module__, config.CfgNode = 'yacs.config', CfgNode
-sys.modules.update({{'yacs': types.ModuleType('yacs'), 'yacs.config': config}})
-mark = sys.argv[2]
-torch.save(dict(model=dict(w=torch.ones(1)), config=CfgNode()), sys.argv[1])
-"""
-
-
 @pytest.mark.parametrize(
     'reduce',
     [
-        'open, (mark, "w")',
-        'CfgNode, (), dict(__class__=open)',
-        'CfgNode, (open, (mark, "w"))',
-        'getattr, (CfgNode, "__init__")',
-        'type, ("X", (CfgNode,), {})',
+        lambda node, mark: (open, (mark, 'w')),
+        lambda node, mark: (node, (), dict(__class__=open)),
+        lambda node, mark: (node, (open, (mark, 'w'))),
+        lambda node, mark: (getattr, (node, '__init__')),
+        lambda node, mark: (type, ('X', (node,), {})),
     ],
 )
 def test_a_hostile_file_runs_nothing(tmp_path, reduce):
     file, mark = tmp_path / 'evil.pth', tmp_path / 'ran'
-    script = HOSTILE.format(reduce=reduce)
-    done = subprocess.run([sys.executable, '-c', script, file, mark], capture_output=True)
-    mark.unlink(missing_ok=True)
-    if done.returncode:
-        pytest.fail(done.stderr.decode())
+    with written_with_yacs(__reduce__=lambda self: reduce(type(self), str(mark))) as node:
+        torch.save(dict(model=dict(w=torch.ones(1)), config=node()), file)
+    assert not mark.exists()
     try:
         safe_load(file)
     except CheckpointError as error:

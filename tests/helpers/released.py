@@ -1,8 +1,10 @@
 """Our models under the names of the released code, and files as that code saves them."""
 
+import contextlib
 import re
-import subprocess
 import sys
+import types
+from unittest import mock
 
 import torch
 
@@ -40,33 +42,28 @@ def released_state(model):
     return found
 
 
-_WRITER = """
-import sys, types, torch
-yacs, config = types.ModuleType('yacs'), types.ModuleType('yacs.config')
-class CfgNode(dict):
-    def __init__(self, given=None):
-        super().__init__()
-        for key, value in (given or {}).items():
-            self[key] = CfgNode(value) if isinstance(value, dict) else value
-        self.__dict__['__immutable__'] = True
-        self.__dict__['__deprecated_keys__'] = set()
-CfgNode.__module__, config.CfgNode, yacs.config = 'yacs.config', CfgNode, config
-sys.modules.update({'yacs': yacs, 'yacs.config': config})
-data = torch.load(sys.argv[1], weights_only=True)
-torch.save({**data, 'config': CfgNode(data['config'])}, sys.argv[2])
-"""
+def _settings(node, given=None):
+    """As yacs does it: nested dicts are nodes, flags are attributes."""
+    dict.__init__(node)
+    for key, value in (given or {}).items():
+        node[key] = type(node)(value) if isinstance(value, dict) else value
+    node.__dict__.update(__immutable__=True, __deprecated_keys__=set())
+
+
+@contextlib.contextmanager
+def written_with_yacs(**methods):
+    """A stand-in of ``yacs.config.CfgNode``, which can be pickled in this context only."""
+    members = {'__init__': _settings, **methods, '__module__': 'yacs.config'}
+    yacs, config = types.ModuleType('yacs'), types.ModuleType('yacs.config')
+    yacs.config, config.CfgNode = config, type('CfgNode', (dict,), members)
+    with mock.patch.dict(sys.modules, {'yacs': yacs, 'yacs.config': config}):
+        yield config.CfgNode
 
 
 def save_released(path, state, settings=None, **more):
-    """A file as the released code saves it: with optimizer, epoch, and its settings of yacs.
-
-    Only the process that writes knows of yacs.
-    """
-    plain = path.with_suffix('.plain')
+    """A file as the released code saves it: with optimizer, epoch, and its settings of yacs."""
     optimizer = dict(state={0: dict(step=3, exp_avg=torch.zeros(2))}, param_groups=[dict(lr=1e-3)])
-    content = dict(
-        model=state, optimizer=optimizer, epoch=3, max_accuracy=0.0, config=settings or {}
-    )
-    torch.save({**content, **more}, plain)
-    subprocess.run([sys.executable, '-c', _WRITER, plain, path], check=True)
+    content = dict(model=state, optimizer=optimizer, epoch=3, max_accuracy=0.0, **more)
+    with written_with_yacs() as node:
+        torch.save({**content, 'config': node(settings)}, path)
     return path
