@@ -380,8 +380,10 @@ def test_the_tool(tmp_path, monkeypatch, capsys):
     assert {p.name for p in (tmp_path / 'work').glob('*.*')} >= {
         'table.md', 'table.csv', 'delta_m.png', 'baselines.json'
     }  # fmt: skip
+    code, out = call('--cfg-options', 'auto_scale_lr.enable=True')
+    assert code == 2 and "auto_scale_lr.enable: '-' -> True" in out
     code, out = call('--cfg-options', 'epochs=5')
-    assert code == 2 and 'epochs: 1 -> 5' in out
+    assert code == 1 and 'epochs: changes nothing' in out
 
 
 # -- real runs ---------------------------------------------------------------------------------
