@@ -21,8 +21,8 @@ class Resizing:
     Args:
         source: Height and width of the map.
         target: Those of the result.
-        limit: Numbers of the larger map below which it is made in one piece; beyond, about as many
-            are in a strip.
+        limit: Numbers of the larger map below which it is made in one piece; beyond, about a
+            quarter as many are in a strip, since several strips are held at a time.
 
     Example:
         >>> x, resizing = torch.arange(4.0).view(1, 1, 2, 2), Resizing((2, 2), (4, 2), limit=2)
@@ -50,7 +50,7 @@ class Resizing:
         before = self._pending
         self._pending = strip if before is None else torch.cat([before, strip], dim=2)
         if not in_one:
-            yield from self._rows(max(1, self.limit // row))
+            yield from self._rows(max(1, self.limit // 4 // row))
         elif self._pending.shape[2] == self.source[0]:
             yield resize(self._pending, self.target)
 
