@@ -29,7 +29,7 @@ MAY_IMPORT = {
     'datasets': ('transforms', 'structures', 'tasks', 'registry', 'utils'),
     'evaluation': ('structures', 'tasks', 'registry', 'utils'),
     'models': ('adapters', 'ops', 'structures', 'tasks', 'registry', 'utils'),
-    'checkpoints': ('adapters', 'utils'),
+    'checkpoints': ('adapters', 'registry', 'utils'),
     'converters': ('checkpoints', 'utils'),
     'optim': ('adapters', 'registry', 'utils'),
     'visualization': (
