@@ -36,7 +36,7 @@ def quiet() -> Iterator[None]:
         >>> with quiet():
         ...     warnings.warn_explicit('old', FutureWarning, '/lib/site-packages/timm/x.py', 1)
     """
-    rule, held = _Rule(), []
+    rule, held, logs = _Rule(), [], []
     make = MMLogger.__init__
 
     @wraps(make)
@@ -44,6 +44,7 @@ def quiet() -> Iterator[None]:
         make(self, *args, **kwargs)
         _add(rule, self)
         if _writes_a_file(self):
+            logs.append(self)
             for text in held:
                 self.warning(text, extra=DETAIL)
             held.clear()
@@ -56,9 +57,8 @@ def quiet() -> Iterator[None]:
             print(f'WARNING {message}', file=file or sys.stderr)
             return
         text = warnings.formatwarning(message, category, filename, lineno, line).strip()
-        loggers = [logger for logger in MMLogger._instance_dict.values() if _writes_a_file(logger)]
-        if loggers:
-            loggers[-1].warning(text, extra=DETAIL)
+        if logs:
+            logs[-1].warning(text, extra=DETAIL)
         else:
             held.append(text)
 
