@@ -82,7 +82,9 @@ class Frames:
             seen = f'Cameras of this machine: {", ".join(found)}.' if found else (
                 'This machine shows no camera.'
             )  # fmt: skip
-            return f'camera {self.source} cannot be opened. {seen} A file of this name is not there.'
+            return (
+                f'camera {self.source} cannot be opened. {seen} A file of this name is not there.'
+            )
         return (
             f'{self.source}: is no video that can be decoded. It may be cut off, or have a codec '
             'that OpenCV lacks; convert it: ffmpeg -i FILE -c:v libx264 NEW.mp4'

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 
 from mtpeft.apis.frames import Frames
-from mtpeft.apis.inference import init_model
 from mtpeft.apis.inputs import find_inputs, is_many, kind_of
 from mtpeft.apis.pictures import picture_file, pixels
+from mtpeft.apis.pretrained import from_pretrained
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
 from mtpeft.registry import TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
@@ -25,7 +25,6 @@ from mtpeft.visualization.panels import draw_panels
 from mtpeft.visualization.visualizer import photograph
 
 Picture = str | Path | np.ndarray | Image.Image | torch.Tensor
-_SHIPPED = 'mtpeft:'
 _BATCH = 8
 
 
@@ -38,8 +37,9 @@ class MultiTaskInferencer(BaseInferencer):
     between calls (so threads can share one), and reads nothing from the net.
 
     Args:
-        model: From :func:`~mtpeft.apis.init_model`; or a config, for which ``weights`` are read; or
-            ``'mtpeft:NAME'``, weights that mtpeft ships.
+        model: From :func:`~mtpeft.apis.init_model`; or whatever
+            :func:`~mtpeft.apis.from_pretrained` takes: a file, a folder, ``'mtpeft:NAME'``, or a
+            config and ``weights``.
         tasks: Tasks to return, at their cost (see :meth:`MultiTaskModel.forward
             <mtpeft.models.MultiTaskModel.forward>`). ``None``: all.
         test_cfg: Windows of large pictures, such as ``dict(mode='slide', crop_size=(512, 512))``,
@@ -335,9 +335,7 @@ def _built(
     if isinstance(model, nn.Module):
         return model
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if weights is None and str(model).startswith(_SHIPPED):
-        return init_model(checkpoint=str(model), device=device)
-    return init_model(model, weights, device)
+    return from_pretrained(model, weights, device)
 
 
 def _data(cfg: Config | None) -> Mapping:

@@ -191,7 +191,9 @@ class _Names:
         number, free = 1, name
         while not self._is_free(free.lower(), is_folder):
             number += 1
-            free = f'{name}_{number}'
+            # a name below a folder of frames is free only below another folder
+            first, *rest = name.split('/') if _parents(name.lower()) & self._folders else [name]
+            free = '/'.join([f'{first}_{number}', *rest])
         key = free.lower()
         self._taken.add(key)
         self._parents |= _parents(key)

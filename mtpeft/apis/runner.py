@@ -17,7 +17,7 @@ from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
 from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.hooks.recipe_hook import ensure_recipe
 from mtpeft.utils.compiling import compile_parts
-from mtpeft.utils.dist import check_launcher, init_distributed
+from mtpeft.utils.dist import check_launcher, init_distributed, unwrap
 from mtpeft.utils.type_names import type_name
 
 _HOOK = 'AdapterCheckpointHook'
@@ -103,6 +103,7 @@ def build_runner(
     refuse_empty_training(runner)
     ensure_recipe(runner)
     ensure_integrity(runner)
+    unwrap(runner.model).cfg = runner.cfg  # save_pretrained asks for it
     if compile:
         compile_parts(runner.model, 'inductor' if compile is True else compile)
     return runner

@@ -84,7 +84,8 @@ class OutFolder:
         """Write the index, as JSON."""
         text = json.dumps(index, indent=1)
         # colours in one line each
-        self.write(INDEX, re.sub(r'\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]', r'[\1, \2, \3]', text).encode())
+        text = re.sub(r'\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]', r'[\1, \2, \3]', text)
+        self.write(INDEX, text.encode())
 
     def path(self, name: str) -> Path:
         """The path of a file in it; the folder of the file is made."""
