@@ -162,7 +162,7 @@ def _below(path: Path, folder: Path | None) -> bool:
 
 
 def _nothing_in(folder: Path, others: list[Path], folders: list[str]) -> str:
-    text = f'{folder}: no pictures or videos in this folder'
+    text = f'{folder} is a folder without pictures or videos'
     if others:
         text += f', only {len(others)} other files such as {min(others).name}'
     text += '. Pictures end with ' + ', '.join(PICTURES) + '; videos with ' + ', '.join(VIDEOS)

@@ -88,11 +88,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _job(args: argparse.Namespace, folder: Any) -> Any:
-    import mtpeft
     from mtpeft.apis import MultiTaskInferencer
     from mtpeft.apis.predict.results import Wanted
     from mtpeft.apis.predict.run import WINDOW, PredictRun
     from mtpeft.cli.model_argument import read_model
+    from mtpeft.version import __version__
 
     model = read_model(args)
     if args.half:
@@ -105,7 +105,7 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
         {name: model.tasks[name] for name in predict.tasks},
         args.save, args.maps, args.drawings, args.height,
     )  # fmt: skip
-    said = dict(model=str(args.model), mtpeft=mtpeft.__version__)
+    said = dict(model=str(args.model), mtpeft=__version__)
     if getattr(args, 'checkpoint', None):
         said['checkpoint'] = str(args.checkpoint)
     window = WINDOW if args.window == 'auto' else args.window

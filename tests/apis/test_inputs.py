@@ -76,7 +76,7 @@ def test_a_number_is_a_camera_unless_it_is_a_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('word', 'error', 'words'),
     [
-        ('empty', ValueError, r'empty: no pictures or videos.*\.jpg'),
+        ('empty', ValueError, r'empty is a folder without pictures or videos.*\.jpg'),
         ('texts', ValueError, r'only 2 other files such as a\.txt.*has 1 folders: --recursive'),
         ('*.tiff', FileNotFoundError, 'no file fits this pattern'),
         ('roms.jpg', FileNotFoundError, "no such file.*Did you mean 'rooms.jpg'"),
