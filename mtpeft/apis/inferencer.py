@@ -10,13 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.infer import BaseInferencer
-from PIL import Image
 from torch import nn
 
-from mtpeft.apis.frames import Frames
-from mtpeft.apis.inputs import find_inputs, is_many, kind_of
+from mtpeft.apis.given import Picture, listed, names_several, one_by_one
 from mtpeft.apis.pictures import picture_file, pixels
 from mtpeft.apis.pretrained import from_pretrained
+from mtpeft.apis.samples import arrays_of, of_one_size
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
 from mtpeft.registry import TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
@@ -24,7 +23,6 @@ from mtpeft.utils.requested import requested_tasks
 from mtpeft.visualization.panels import draw_panels
 from mtpeft.visualization.visualizer import photograph
 
-Picture = str | Path | np.ndarray | Image.Image | torch.Tensor
 _BATCH = 8
 
 
@@ -119,7 +117,7 @@ class MultiTaskInferencer(BaseInferencer):
         Raises:
             FileNotFoundError, DataFileError, ValueError: see :meth:`prepare`.
         """
-        several = isinstance(images, list | tuple) or _several_files(images)
+        several = isinstance(images, list | tuple) or names_several(images)
         pictures = self._inputs_to_list(images)
         options = (tasks, probabilities, batch_size, return_datasamples, drawings)
         answers = list(self._answers(pictures, *options))
@@ -150,7 +148,7 @@ class MultiTaskInferencer(BaseInferencer):
         """
         requested_tasks(tasks, self.tasks, 'The inferencer')  # at once, not with the first answer
         options = (tasks, probabilities, batch_size, return_datasamples, drawings)
-        return self._answers(self._pictures(images), *options)
+        return self._answers(one_by_one(images), *options)
 
     def _answers(
         self,
@@ -168,26 +166,7 @@ class MultiTaskInferencer(BaseInferencer):
             yield from self.postprocess(samples, drawn, return_datasamples)
 
     def _inputs_to_list(self, inputs: Any) -> list:
-        if isinstance(inputs, list | tuple):
-            return list(inputs)
-        if _several_files(inputs):
-            return [found.source for found in find_inputs([inputs]) if found.kind == 'picture']
-        if isinstance(inputs, str | Path) and kind_of(inputs) == 'video':
-            raise ValueError(
-                f'{inputs} is a video. Its frames come one by one: '
-                f'for answer in predict.stream({str(inputs)!r}).'
-            )
-        return [inputs]
-
-    def _pictures(self, images: Any) -> Iterable[Picture]:
-        if isinstance(images, int) and not isinstance(images, bool):
-            return Frames(images, camera=True)
-        if isinstance(images, str | Path) and kind_of(images) == 'video' and Path(images).is_file():
-            return _whole_video(images)
-        alone = str | Path | np.ndarray | torch.Tensor | Image.Image | bytes | dict
-        if isinstance(images, alone) or not isinstance(images, Iterable):
-            return self._inputs_to_list(images)
-        return images
+        return listed(inputs)
 
     def read(self, picture: Picture, index: int = 0, exif: bool | None = None) -> np.ndarray:
         """A picture as an array ``(H, W, C)``, BGR.
@@ -247,8 +226,9 @@ class MultiTaskInferencer(BaseInferencer):
         """
         pictures, samples = inputs['inputs'], inputs['data_samples']
         options = dict(tasks=tasks, probabilities=probabilities, test_options=self.test_options)
+        divisor = getattr(self.model.backbone, 'size_divisor', 1)
         made: list[MultiTaskDataSample | None] = [None] * len(pictures)
-        for places in self._of_one_size(pictures):
+        for places in of_one_size(pictures, divisor):
             some = dict(
                 inputs=[pictures[i] for i in places], data_samples=[samples[i] for i in places]
             )
@@ -258,14 +238,6 @@ class MultiTaskInferencer(BaseInferencer):
             ):
                 made[place] = sample
         return made
-
-    def _of_one_size(self, pictures: Sequence[torch.Tensor]) -> list[list[int]]:
-        divisor = getattr(self.model.backbone, 'size_divisor', 1)
-        groups: dict[tuple, list[int]] = {}
-        for place, picture in enumerate(pictures):
-            padded = tuple(-(-side // divisor) for side in picture.shape[-2:])
-            groups.setdefault(padded, []).append(place)
-        return list(groups.values())
 
     def visualize(
         self,
@@ -278,7 +250,7 @@ class MultiTaskInferencer(BaseInferencer):
         if not drawings:
             return None
         return [
-            draw_panels(self.model.tasks, photograph(picture), self._arrays(sample))
+            draw_panels(self.model.tasks, photograph(picture), arrays_of(sample, self.model.tasks))
             for picture, sample in zip(inputs, preds, strict=True)
         ]
 
@@ -292,41 +264,16 @@ class MultiTaskInferencer(BaseInferencer):
         """What a call returns, of each picture."""
         if return_datasamples:
             return list(preds)
-        answers = [self._arrays(sample) for sample in preds]
+        answers = [arrays_of(sample, self.model.tasks) for sample in preds]
         for answer, drawn in zip(answers, visualization or (), strict=False):
             answer['drawing'] = drawn
         return answers
-
-    def _arrays(self, sample: MultiTaskDataSample) -> dict[str, np.ndarray]:
-        found = {}
-        for name in self.model.tasks:  # (in their order)
-            if (prediction := sample.get_pred(name)) is not None:
-                found[name] = _to_array(prediction)
-            if (chances := sample.get_prob(name)) is not None:
-                found[f'{name}_probabilities'] = chances.cpu().numpy().transpose(1, 2, 0)
-        return found
 
     def _init_pipeline(self, cfg: Config | None) -> Compose:
         steps = _data(cfg).get('pipeline') or [dict(type='PackMultiTaskInputs')]
         return Compose(
             [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps]
         )
-
-
-def _to_array(prediction: torch.Tensor) -> np.ndarray:
-    array = prediction.cpu().numpy()
-    return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
-
-
-def _whole_video(path: str | Path) -> Iterator[np.ndarray]:
-    frames = Frames(str(path))
-    yield from frames
-    if frames.problem:
-        raise ValueError(f'{frames.problem}.')
-
-
-def _several_files(images: Any) -> bool:
-    return isinstance(images, str | Path) and '://' not in str(images) and is_many(str(images))
 
 
 def _built(

@@ -11,9 +11,9 @@ and slide between picture and map. Several models stand side by side.
     mtpeft demo mtpeft:faar_efficientnet-lite2_scenes
     mtpeft demo faar.safetensors mtlora.safetensors --port 8000
 
-A MODEL is a file, a folder of save_pretrained, a work dir, or mtpeft:NAME. The page is reached from
-this machine only, unless --host says otherwise; it fetches nothing from the net and reports nothing.
-It needs the extra "demo": pip install "mtpeft[demo]".
+A MODEL is a file, a folder of save_pretrained, a work dir, or mtpeft:NAME. The page is reached
+from this machine only, unless --host says otherwise. It fetches nothing and reports nothing. It
+needs the extra "demo": pip install "mtpeft[demo]".
 """
 
 
@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('models', nargs='+', metavar='MODEL', help='one model, or several')
     parser.add_argument(
         '--checkpoint', metavar='CKPT', help='checkpoint of a MODEL that is a config'
+    )
+    parser.add_argument(
+        '--base', metavar='FILE', help='weights of the frozen base, where a model names none'
     )
     parser.add_argument('--device', help='default: a GPU where there is one')
     parser.add_argument('--examples', nargs='+', metavar='PICTURE', help='pictures to click on')
@@ -59,13 +62,15 @@ def _models(args: argparse.Namespace) -> dict:
     from pathlib import Path
 
     from mtpeft.apis import MultiTaskInferencer
+    from mtpeft.cli.model_argument import read_model
 
     if args.checkpoint and len(args.models) > 1:
         raise ValueError('--checkpoint belongs to one MODEL, got several. Publish them as files.')
     found = {}
     for source in args.models:
-        name = source if source.startswith('mtpeft:') else Path(source).stem
+        name = source.removeprefix('mtpeft:') if ':' in source else Path(source).stem
         while name in found:
             name += "'"
-        found[name] = MultiTaskInferencer(source, weights=args.checkpoint, device=args.device)
+        args.model = source
+        found[name] = MultiTaskInferencer(read_model(args))
     return found

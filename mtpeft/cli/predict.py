@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtpeft.apis.predict.run import Report
+    from mtpeft.apis.predict.ledger import Report
 
 DESCRIPTION = """\
 Predict pictures, folders, videos or a camera, and write what a model sees.

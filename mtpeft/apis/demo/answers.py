@@ -1,6 +1,7 @@
 """What the page shows of a picture: its maps and what their colours mean."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -42,9 +43,9 @@ def reduced(rgb: np.ndarray, longest: int = LONGEST) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def answer(
-    predict: MultiTaskInferencer, rgb: np.ndarray, tasks: list[str]
-) -> tuple[dict[str, Shown], str]:
+def predicted(
+    predict: MultiTaskInferencer, rgb: np.ndarray, tasks: Sequence[str]
+) -> tuple[dict[str, np.ndarray], str]:
     """Maps of the tasks that a model has, and a line that says how long it took."""
     wanted = [name for name in predict.tasks if name in tasks]
     if not wanted:
@@ -52,12 +53,18 @@ def answer(
     start = time.perf_counter()
     maps = predict(np.ascontiguousarray(rgb[..., ::-1]), tasks=wanted)
     seconds = time.perf_counter() - start
-    shown = {name: _shown(predict.model.tasks[name], maps[name]) for name in wanted}
     device = next(predict.model.parameters()).device.type.upper()
     height, width = rgb.shape[:2]
-    return shown, f'{width} x {height} pixels, {seconds:.2f} s on {device}'
+    return maps, f'{width} x {height} pixels, {seconds:.2f} s on {device}'
 
 
-def _shown(task: DenseTask, array: np.ndarray) -> Shown:
-    ends = value_extremes(task, array) if task.kind == 'values' else None
-    return Shown(map_colours(task, array, ends), html_key(task, array, ends))
+def shown(tasks: Sequence[DenseTask], maps: Sequence[np.ndarray]) -> list[Shown]:
+    """Maps of one task by several models, in the same colours."""
+    ends = None
+    pairs = list(zip(tasks, maps, strict=True))
+    if pairs and tasks[0].kind == 'values':
+        lows, highs = zip(*[value_extremes(task, array) for task, array in pairs], strict=True)
+        ends = min(lows), max(highs)
+    return [
+        Shown(map_colours(task, array, ends), html_key(task, array, ends)) for task, array in pairs
+    ]

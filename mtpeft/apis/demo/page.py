@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mtpeft.apis.demo.answers import answer, reduced
+from mtpeft.apis.demo.answers import Shown, predicted, reduced, shown
 from mtpeft.apis.inferencer import MultiTaskInferencer
 from mtpeft.datasets import ScenesMT
 
@@ -78,9 +78,7 @@ class Demo:
         self._folder = Path(tempfile.mkdtemp(prefix='mtpeft-demo-'))
         os.environ['GRADIO_TEMP_DIR'] = str(self._folder / 'uploads')
         self.gradio = load_gradio()
-        self.examples = [
-            str(path) for path in (self._rendered() if examples is None else examples)
-        ]
+        self.examples = [str(path) for path in (self._rendered() if examples is None else examples)]
         self.page = self._page()
 
     def start(self, host: str = '127.0.0.1', port: int | None = None) -> str:
@@ -113,21 +111,27 @@ class Demo:
         if rgb is None:
             return [''] * len(self.models) + empty * (len(self.models) * len(self.tasks))
         rgb = reduced(rgb)
-        lines, found = [], {}
+        lines, maps = [], {}
         for model, predict in self.models.items():
             try:
-                found[model], line = answer(predict, rgb, tasks)
+                maps[model], line = predicted(predict, rgb, tasks)
             except (ValueError, RuntimeError, MemoryError) as error:
                 raise gr.Error(str(error) or 'Memory ran out.') from error
             lines.append(line)
         parts = []
         for task in self.tasks:
+            have = [model for model in self.models if task in maps[model]]
+            drawn = dict(zip(have, self._shown(task, have, maps), strict=True))
             for model in self.models:
-                shown = found[model].get(task)
-                parts += empty if shown is None else [
-                    gr.update(value=(rgb, shown.colours), visible=True), gr.update(value=shown.key)
-                ]  # fmt: skip
+                parts += [
+                    gr.update(value=(rgb, drawn[model].colours), visible=True),
+                    gr.update(value=drawn[model].key),
+                ] if model in drawn else empty  # fmt: skip
         return lines + parts
+
+    def _shown(self, task: str, models: Sequence[str], maps: Mapping[str, Any]) -> list[Shown]:
+        tasks = [self.models[model].model.tasks[task] for model in models]
+        return shown(tasks, [maps[model][task] for model in models])
 
     def _page(self) -> Any:
         gr = self.gradio

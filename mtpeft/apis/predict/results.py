@@ -15,6 +15,7 @@ from mtpeft.visualization.panels import draw_panels, panel, panel_size, with_mar
 Save = Literal['maps', 'drawings', 'both']
 Drawings = Literal['together', 'apart']
 Ranges = dict[str, tuple[float, float]]
+Answer = Mapping[str, np.ndarray]
 _LARGEST = 1200  # pixels in height of a map that is drawn alone
 
 
@@ -69,7 +70,7 @@ class Wanted:
         return {name: describe(task, self.form) for name, task in self.tasks.items()}
 
     def encoded(
-        self, name: str, answer: Mapping[str, np.ndarray]
+        self, name: str, answer: Answer
     ) -> tuple[dict[str, bytes], dict[str, dict]]:  # fmt: skip
         """Files of the maps of a picture, and how those are read that differ from their task."""
         files, readings = {}, {}
@@ -81,7 +82,7 @@ class Wanted:
         return files, readings
 
     def draw(
-        self, image: np.ndarray, answer: Mapping[str, np.ndarray], ranges: Ranges | None = None
+        self, image: np.ndarray, answer: Answer, ranges: Ranges | None = None
     ) -> dict[str, np.ndarray]:
         """Drawings of a picture ``(H, W, C)``, BGR, by the keys of :meth:`drawing_names`, RGB."""
         if not self.drawn:
@@ -97,7 +98,7 @@ class Wanted:
             for name, task in self.tasks.items()
         }
 
-    def widened(self, ranges: Ranges, answers: Sequence[Mapping[str, np.ndarray]]) -> None:
+    def widened(self, ranges: Ranges, answers: Sequence[Answer]) -> None:
         """Let ``ranges`` hold the values of further frames too: colours that never jump back."""
         for name, task in self.tasks.items():
             for answer in answers if task.kind == 'values' else ():

@@ -178,7 +178,7 @@ def test_ctrl_c_leaves_whole_files_and_their_index(predict, tmp_path, monkeypatc
     root, out = photos(tmp_path / 'in', a=(20, 30), b=(20, 30), c=(20, 30)), tmp_path / 'out'
     whole = tmp_path / 'whole'
     start(predict, whole, [root])
-    answers, calls = PredictRun._answers, []
+    answers, calls = PredictRun.answers, []
 
     def stopped(*args):
         calls.append(1)
@@ -186,7 +186,7 @@ def test_ctrl_c_leaves_whole_files_and_their_index(predict, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return answers(*args)
 
-    monkeypatch.setattr(PredictRun, '_answers', stopped)
+    monkeypatch.setattr(PredictRun, 'answers', stopped)
     _, report = start(predict, out, [root])
     assert report.interrupted and report.pictures == 2
     index = json.loads((out / 'maps.json').read_text())
