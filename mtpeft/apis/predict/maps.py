@@ -97,7 +97,7 @@ def encode(task: DenseTask, array: np.ndarray, form: Form) -> Encoded:
     Example:
         >>> from mtpeft.tasks import build_tasks
         >>> encode(build_tasks(['depth'])['depth'], np.array([[70.0, 1.5]]), 'png').reading
-        {'scale': 0.00107..., 'offset': 0.0}
+        {'scale': 0.00106..., 'offset': 0.0}
     """
     if suffix_of(task, form) == '.npy':
         return Encoded(_npy(_slim(task, array)), {})
