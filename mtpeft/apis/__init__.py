@@ -1,6 +1,7 @@
 """What a script calls: runs and inference."""
 
-from mtpeft.apis.inference import MultiTaskInferencer, draw_predictions, init_model
+from mtpeft.apis.inference import draw_predictions, init_model
+from mtpeft.apis.inferencer import MultiTaskInferencer
 from mtpeft.apis.pretrained import from_pretrained
 from mtpeft.apis.runner import build_runner
 from mtpeft.apis.save import push_to_hub, save_pretrained
