@@ -4,6 +4,9 @@ One frozen backbone, adapters swapped into its layers by pattern, a block run on
 the stock MMEngine Runner around them.
 """
 
+from importlib import import_module
+from typing import Any
+
 from mtpeft.utils.dependencies import find_mmseg_configs, require_openmmlab, warn_of_twins
 from mtpeft.version import __version__
 
@@ -11,4 +14,22 @@ require_openmmlab()
 warn_of_twins()
 find_mmseg_configs()
 
-__all__ = ['__version__']
+#: names of the package itself, and where they are; imported when they are first asked for
+_WHERE = {
+    'from_pretrained': 'mtpeft.apis',
+    'list_models': 'mtpeft.apis',
+    'push_to_hub': 'mtpeft.apis',
+    'save_pretrained': 'mtpeft.apis',
+}
+
+__all__ = ['__version__', 'from_pretrained', 'list_models', 'push_to_hub', 'save_pretrained']
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mtpeft' has no attribute '{name}'")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

@@ -95,6 +95,8 @@ TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['mtpeft.tr
 METRICS = Registry('metric', parent=root.METRICS, locations=['mtpeft.evaluation'])
 EVALUATOR = Registry('evaluator', parent=root.EVALUATOR, locations=['mtpeft.evaluation'])
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mtpeft.hooks'])
+#: functions that methods of a model call, though they stand on the model: files, the hub
+SERVICES = Registry('service', locations=['mtpeft.apis.services'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, locations=['mtpeft.visualization'])
 
 DATA_SAMPLERS = _Registry(

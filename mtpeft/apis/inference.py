@@ -11,19 +11,14 @@ from mmengine.dataset import Compose, pseudo_collate
 from PIL import Image
 from torch import nn
 
-from mtpeft.adapters.ranks.low_rank import compact
-from mtpeft.apis.merged_file import is_merged, load_merged
+from mtpeft.apis.load_model import load_model
+from mtpeft.apis.pretrained import shipped_config
 from mtpeft.apis.pictures import picture_file, pixels
 from mtpeft.apis.read_config import load_config
-from mtpeft.apis.segmentor import build_model, tell_data_set
 from mtpeft.checkpoints.files import safe_load
-from mtpeft.checkpoints.model_state import check_base, lacks_base, load_checked
-from mtpeft.checkpoints.partial import of_some_tasks, tasks_of
 from mtpeft.checkpoints.schemes import use_safe_loading
-from mtpeft.converters.files import converted
 from mtpeft.models.backbones.pretrained import shipped
 from mtpeft.models.prediction import TestCfg, Tta, changed_options
-from mtpeft.models.requested import check_untied
 from mtpeft.registry import TRANSFORMS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.utils.requested import requested_tasks
@@ -70,28 +65,7 @@ def init_model(
     path = shipped(str(checkpoint)[len(_SHIPPED) :]) if ours else checkpoint
     saved = safe_load(path) if path is not None else None
     cfg = _config(config, saved if ours else None)
-    if saved is not None and is_merged(saved):
-        model = load_merged(cfg, saved, f'Checkpoint {checkpoint}')
-        model.cfg = cfg
-        return model.to(device).eval()
-    model = build_model(cfg)
-    saved = saved and (converted(saved) or saved)
-    state = None if saved is None else saved.get('state_dict', saved)
-    partial = state is None or lacks_base(model, state)
-    if partial and hasattr(model, 'init_weights'):
-        model.init_weights()
-    if state is not None:
-        what = f'Checkpoint {checkpoint}'
-        if partial:
-            check_base(model, (saved.get('meta') or {}).get('base') or {}, what)
-        kept = of_some_tasks(state, getattr(model, 'tasks', ()), tasks_of(saved))
-        if len(kept) < len(state):
-            check_untied(model, what)
-        load_checked(model, kept, what)
-        compact(model)
-    tell_data_set(model, saved)
-    model.cfg = cfg
-    return model.to(device).eval()
+    return load_model(cfg, saved, f'Checkpoint {checkpoint}').to(device)
 
 
 def draw_predictions(
@@ -225,10 +199,7 @@ def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
             "init_model needs a config, unless the checkpoint is 'mtpeft:NAME', weights that "
             'mtpeft ships. Give the config that the checkpoint was trained with.'
         )
-    cfg = Config.fromstring(shipped['meta']['cfg'], '.py')
-    # a config that is written out has its keys in the order of the alphabet
-    cfg.model.tasks = {name: cfg.model.tasks[name] for name in shipped['meta']['tasks']}
-    return cfg
+    return shipped_config(shipped['meta'])
 
 
 def _predicted(

@@ -11,6 +11,7 @@ from mtpeft.adapters.ranks.low_rank import compact
 from mtpeft.apis.segmentor import build_model, merge_parts
 from mtpeft.checkpoints.files import CheckpointError
 from mtpeft.checkpoints.model_state import load_checked
+from mtpeft.checkpoints.plain_config import noted_config
 from mtpeft.models.requested import tied_tasks
 from mtpeft.tasks import build_tasks
 from mtpeft.utils.requested import requested_tasks
@@ -35,7 +36,8 @@ def merged_state(
 
     Returns:
         The merged model, its state dict, and the file's metadata: ``merged`` (what was done with
-        each layer), ``tasks`` (none of a segmentor of mmsegmentation) and ``config``.
+        each layer), ``tasks`` (none of a segmentor of mmsegmentation), ``config`` (its text) and,
+        where JSON can hold it, ``model_config``.
 
     Raises:
         KeyError: an unknown task.
@@ -49,6 +51,7 @@ def merged_state(
         model = _with_tasks(cfg, model, wanted)
     report = merge_parts(model)
     meta = dict(merged=_done(report), tasks=list(wanted), config=cfg.pretty_text)
+    meta |= noted_config(cfg)
     return model, model.state_dict(), meta
 
 

@@ -18,7 +18,7 @@ from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.hooks.recipe_hook import ensure_recipe
 from mtpeft.hooks.task_gradients_hook import ensure_task_gradients
 from mtpeft.utils.compiling import compile_parts
-from mtpeft.utils.dist import check_launcher, init_distributed
+from mtpeft.utils.dist import check_launcher, init_distributed, unwrap
 from mtpeft.utils.type_names import type_name
 
 _HOOK = 'AdapterCheckpointHook'
@@ -105,6 +105,7 @@ def build_runner(
     ensure_recipe(runner)
     ensure_task_gradients(runner)
     ensure_integrity(runner)
+    unwrap(runner.model).cfg = runner.cfg  # save_pretrained asks for it
     if compile:
         compile_parts(runner.model, 'inductor' if compile is True else compile)
     return runner

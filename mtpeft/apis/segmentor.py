@@ -47,6 +47,30 @@ def merge_parts(model: nn.Module) -> MergeReport:
     return report
 
 
+def merged_rows(model: nn.Module) -> list[tuple]:
+    """What was merged of a model or of its parts, as rows of a report; none of one that is not.
+
+    Raises:
+        ValueError: a part of a model is merged, and the rest is not.
+    """
+    if isinstance(model, Merging):
+        if model.merged:
+            return model.merge_report.rows
+        parts = [n for n, m in model.named_modules() if isinstance(m, Merging) and m.merged]
+        if parts:
+            raise ValueError(
+                f"'{parts[0]}' of {type(model).__name__} is merged, and the rest is not. Merge the "
+                'whole (model.merge_adapters()), or take it back (unmerge_adapters()).'
+            )
+        return []
+    return [
+        (f'{name}.{row[0]}', *row[1:])
+        for name, module in model.named_modules()
+        if isinstance(module, Merging) and module.merged
+        for row in module.merge_report.rows
+    ]
+
+
 def tell_data_set(model: nn.Module, saved: Mapping[str, Any] | None) -> None:
     """Let a segmentor know the names and colours of its classes, which drawings of mmseg need."""
     meta = ((saved or {}).get('meta') or {}).get('dataset_meta')

@@ -63,14 +63,18 @@ def base_identities(model: nn.Module) -> dict[str, dict]:
 
 
 def check_base(
-    model: nn.Module, saved: Mapping[str, Mapping], what: str
-) -> None:  # fmt: skip
+    model: nn.Module,
+    saved: Mapping[str, Mapping],
+    what: str,
+    held: Collection[str] = (),
+) -> None:
     """Check that the frozen base under ``model`` is the one that ``what`` was trained on.
 
     Args:
         model: The model, its pretrained weights loaded.
         saved: ``meta['base']`` of the checkpoint.
         what: The checkpoint, for the message.
+        held: Keys that the checkpoint has itself; it may have left them out of its digest.
 
     Raises:
         CheckpointError: another base.
@@ -79,6 +83,11 @@ def check_base(
         other = saved.get(name)
         if other is None or other.get('sha256') == own.get('sha256'):
             continue
+        start = f'{name}.' if name else ''
+        inside = {key[len(start) :] for key in held if key.startswith(start)}
+        inside &= frozen_state_keys(model.get_submodule(name))
+        if inside and _without(model.get_submodule(name), inside) == other.get('sha256'):
+            continue
         raise CheckpointError(
             f"{what} was trained on another base than the model's '{name or 'model'}':\n"
             f'  checkpoint: {_identity(other)}\n  model:      {_identity(own)}\n'
@@ -86,6 +95,10 @@ def check_base(
             '(the model.backbone.* options of the config it was trained with), or set '
             "base_mismatch='warn' in CheckpointGuardHook to go on all the same."
         )
+
+
+def _without(module: nn.Module, keys: Collection[str]) -> str:
+    return module.base_identity(without=keys)['sha256']
 
 
 def _identity(identity: Mapping) -> str:

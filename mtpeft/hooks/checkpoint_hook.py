@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from mtpeft.adapters.ranks.low_rank import rank_pattern
 from mtpeft.adapters.ranks.patterns import idle_streams
 from mtpeft.checkpoints.model_state import base_identities, drop_frozen, make_compact
+from mtpeft.checkpoints.plain_config import noted_config
 from mtpeft.checkpoints.work_dir import (
     LAST,
     OBSOLETE,
@@ -43,7 +44,7 @@ class AdapterCheckpointHook(CheckpointHook):
     Of low-rank adapters it holds the active components, with nothing of the pruned ones, and
     ``meta['rank_pattern']`` says how many there are: ``{layer: {'shared' or task: rank}}``. (The
     optimizer's moments keep their shapes, since a resumed run needs them.) ``meta`` also has the
-    names of the ``tasks``, and ``idle_streams``: ``{layer: [those whose adapter has no effect]}``.
+    names of the ``tasks``, the config as JSON (``model_config``), and ``idle_streams``: ``{layer: [those whose adapter has no effect]}``.
 
     A file is written whole under a temporary name, then renamed; an older checkpoint is removed
     only after the new one is complete. What happens while saving (a full disk, a kill) leaves the
@@ -79,6 +80,7 @@ class AdapterCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=backend_args or dict(backend=ATOMIC), **kwargs)
         self.full = full
         self._identities: dict[str, dict] | None = None
+        self._config: dict[str, Any] | None = None
         # of the base, what a run before unfroze and trained
         self._trained_before: frozenset[str] = frozenset()
 
@@ -148,6 +150,9 @@ class AdapterCheckpointHook(CheckpointHook):
         tasks, pattern = getattr(model, 'tasks', None), rank_pattern(model)
         if tasks:
             checkpoint['meta']['tasks'] = list(tasks)
+        if self._config is None:
+            self._config = noted_config(runner.cfg)
+        checkpoint['meta'].update(self._config)
         if pattern:
             checkpoint['meta'].update(rank_pattern=pattern, idle_streams=idle_streams(model))
         for name in ('state_dict', 'ema_state_dict'):

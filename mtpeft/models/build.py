@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -56,3 +57,14 @@ def _scope(target: Any) -> str:
         if package in MODELS.parent.children:
             return package
     return MODELS.scope
+
+
+def number_type(module: nn.Module) -> torch.dtype:
+    """The type of a module's first numbers that are no integers."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+
+def unused_parameters(backbone: nn.Module) -> list[str]:
+    """Names, in a model, of its backbone's parameters that have no effect."""
+    names = getattr(backbone, 'unused_parameter_names', list)()
+    return [f'backbone.{name}' for name in names]

@@ -43,6 +43,17 @@ def effective_components(model: nn.Module) -> dict[str, int]:
     return _count(model, _pruned(model))
 
 
+def trainable_parameters(model: nn.Module) -> tuple[int, int]:
+    """How many numbers of ``model`` train, and how many it has, each parameter once.
+
+    Example:
+        >>> trainable_parameters(nn.Linear(3, 2).requires_grad_(False))
+        (0, 8)
+    """
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+
 def _count(model: nn.Module, less: Mapping[int, int]) -> dict[str, int]:
     component = _components(model)
     counts: dict[str, int] = {}

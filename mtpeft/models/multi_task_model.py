@@ -9,7 +9,7 @@ from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
 from mtpeft.models.backbones import AdapterBackbone
-from mtpeft.models.build import build_module
+from mtpeft.models.build import build_module, number_type, unused_parameters
 from mtpeft.models.checks import check_channels, check_names, check_streams, not_finite
 from mtpeft.models.data_preprocessor import pad
 from mtpeft.models.level_shapes import check_img_size, shapes_behind, shapes_of
@@ -21,6 +21,7 @@ from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.models.prediction import TestCfg, TestOptions, Tta, test_options
 from mtpeft.models.prediction.predict import Network, predictions, sizes_of, wide
 from mtpeft.models.requested import asked_of, call
+from mtpeft.models.sharing import Sharing, made_with
 from mtpeft.models.task_loss import task_loss
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
@@ -32,7 +33,7 @@ from mtpeft.utils.suggest import hint
 
 
 @MODELS.register_module()
-class MultiTaskModel(Merging, BaseModel):
+class MultiTaskModel(Sharing, Merging, BaseModel):
     """Dense predictions of several tasks from one picture, in one pass.
 
     Pictures ``(B, 3, H, W)`` -> backbone (a tuple of levels, or one a task) -> necks -> decoder ->
@@ -99,6 +100,7 @@ class MultiTaskModel(Merging, BaseModel):
         tta: Tta | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        given = made_with('MultiTaskModel', locals())
         built = build_tasks(tasks)
         known = list(built.values())
         super().__init__(
@@ -106,6 +108,7 @@ class MultiTaskModel(Merging, BaseModel):
             init_cfg,
         )
         check_names(built)
+        self.given = given
         self.tasks: dict[str, DenseTask] = built
         self.check_finite = check_finite
         self.test_options = test_options(test_cfg, tta)
@@ -132,7 +135,7 @@ class MultiTaskModel(Merging, BaseModel):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         # DistributedDataParallel reads this name: parameters without a gradient stall its reducer
-        self._ddp_params_and_buffers_to_ignore = _unused_parameters(self.backbone)
+        self._ddp_params_and_buffers_to_ignore = unused_parameters(self.backbone)
 
     def forward(
         self,
@@ -267,7 +270,7 @@ class MultiTaskModel(Merging, BaseModel):
         wanted = None if tasks is None else requested_tasks(tasks, self.tasks)
         x, options = pad(inputs, self._padded(inputs.shape[-2:])), self._joining
         # pictures are normalised in float32; the model may be in half or in double precision
-        x = x.to(_type_of(self.backbone), memory_format=self._memory_format)
+        x = x.to(number_type(self.backbone), memory_format=self._memory_format)
         for part, asked in zip(parts, asked_of(parts, wanted), strict=True):
             x, options = call(part, x, asked, **options), {}
         return x if wanted is None else {name: x[name] for name in wanted}
@@ -287,12 +290,3 @@ class MultiTaskModel(Merging, BaseModel):
         """Float logits at the input's size, without the backbone's padding."""
         height, width = inputs.shape[-2:]
         return resize(wide(logits), self._padded((height, width)))[..., :height, :width]
-
-
-def _type_of(module: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-
-
-def _unused_parameters(backbone: nn.Module) -> list[str]:
-    names = getattr(backbone, 'unused_parameter_names', list)()
-    return [f'backbone.{name}' for name in names]

@@ -197,6 +197,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         self.weights = load_pretrained(self.network, self.family, self.base_cfg)
         for layer in self.adapter_layers().values():
             layer.adapter.reset_from_weight(layer)
+        self.note_start()
         self._is_init = self._has_base = True
 
     # -- forward -------------------------------------------------------------------------------

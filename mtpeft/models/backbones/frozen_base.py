@@ -1,7 +1,7 @@
 """The frozen network below adapters: which keys are its own, and which network it is."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,10 +25,31 @@ class FrozenBase(nn.Module):
     weights: str
     #: were the weights of the base loaded, or random ones asked for?
     _has_base = False
+    #: what of the network is trained, as it was in the base; ``None``: not known
+    _start: dict[str, Tensor] | None = None
 
     def init_weights(self) -> None:
         """Load the pretrained weights, see a subclass."""
         raise NotImplementedError
+
+    def note_start(self, keys: Collection[str] = ()) -> None:
+        """Keep copies of what of the network is trained, as it is in the base.
+
+        They are few numbers (norms, biases). A network that is trained whole has no base.
+
+        Args:
+            keys: Others that are about to change.
+        """
+        if not self.freeze:
+            return
+        own, frozen = self.state_dict(), self.frozen_state_keys()
+        keys = {key for key in self._of_network(own) if key in keys or key not in frozen}
+        self._start = {**(self._start or {}), **{k: own[k].detach().clone() for k in keys}}
+
+    def _of_network(self, keys: Iterable[str]) -> set[str]:
+        """Those of the network itself, without what lies beside its layers."""
+        beside = tuple(f'network.{name}.adapter.' for name in self.adapted)
+        return {key for key in keys if key.startswith('network.') and not key.startswith(beside)}
 
     def keep_base(self) -> None:
         """Load state dicts without a base onto the one that is here, random as it may be.
@@ -82,12 +103,7 @@ class FrozenBase(nn.Module):
         if not self.freeze or self.merged:
             return set()  # merged weights hold what was trained
         trained = {n for n, p in self.named_parameters() if p.requires_grad}
-        beside = tuple(f'network.{name}.adapter.' for name in self.adapted)
-        return {
-            key
-            for key in self.state_dict()
-            if key.startswith('network.') and not key.startswith(beside) and key not in trained
-        }
+        return self._of_network(self.state_dict()) - trained
 
     def unread_state_keys(self) -> set[str]:
         """Keys of this module's state dict whose values no output depends on: of a final norm or a
@@ -99,9 +115,13 @@ class FrozenBase(nn.Module):
         family = getattr(self, 'family', None)
         return tuple(f'network.{prefix}' for prefix in family.unread) if family else ()
 
-    def base_identity(self) -> dict[str, str]:
-        """What the adapters were trained on: network, source of its weights, their hash."""
-        frozen = self.frozen_state_keys()
+    def base_identity(self, without: Collection[str] = ()) -> dict[str, str]:
+        """What the adapters were trained on: network, source of its weights, their hash.
+
+        Args:
+            without: Keys that do not count, such as of what was unfrozen while it trained.
+        """
+        frozen = self.frozen_state_keys().difference(without)
         digest = hashlib.sha256()
         for key, value in sorted(self.state_dict().items()):
             if key in frozen:

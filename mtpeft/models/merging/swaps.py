@@ -70,11 +70,17 @@ class Merging(nn.Module):
     """
 
     _swaps: Swaps | None = None
+    _report: MergeReport | None = None
 
     @property
     def merged(self) -> bool:
         """Are the adapters merged into the weights?"""
         return self._swaps is not None
+
+    @property
+    def merge_report(self) -> MergeReport | None:
+        """What was merged, ``None`` for a module that is not."""
+        return self._report if self.merged else None
 
     def merge_adapters(self, reversible: bool = True, log: bool = True) -> MergeReport:
         """Merge the adapters into the weights, for inference; the outputs stay the same.
@@ -111,6 +117,7 @@ class Merging(nn.Module):
             raise
         if not reversible:
             self._swaps.give_up()
+        self._report = report
         if log:
             print_log(str(report), logger='current')
         return report
