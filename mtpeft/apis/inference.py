@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from mtpeft.apis.load_model import load_model
-from mtpeft.apis.pretrained import shipped_config
 from mtpeft.apis.pictures import picture_file, pixels
+from mtpeft.apis.pretrained import shipped_config
 from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.schemes import use_safe_loading

@@ -45,7 +45,7 @@ def load_model(
     """
     if saved is not None and is_merged(saved):
         if base is not None:
-            raise CheckpointError(f'{what} is a merged model, which holds its base: leave out base.')
+            raise CheckpointError(f'{what} is a merged model, with its base inside: give no base.')
         model = load_merged(cfg, saved, what)
     else:
         model = _on_base(cfg, saved, what, base, alone)
@@ -76,7 +76,7 @@ def _on_base(
         held = frozen_state_keys(model) & set(state) if partial else set()
         if partial:
             check_base(model, bases, what, held)
-            _note_starts(model, held)
+            held_keys(model, held)
         load_weights(model, state, saved, what)
         model.loaded = dict(base=bases, held=held)
     return model
@@ -131,7 +131,8 @@ def _refuse_unnamed(model: nn.Module, saved: Mapping, what: str) -> None:
             )
 
 
-def _note_starts(model: nn.Module, held: set[str]) -> None:
+def held_keys(model: nn.Module, held: set[str]) -> None:
+    """Let bases keep copies of what a file is about to change of them."""
     for name, own in frozen_bases(model).items():
         start = f'{name}.' if name else ''
         own.note_start({key[len(start) :] for key in held if key.startswith(start)})

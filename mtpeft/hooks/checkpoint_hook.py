@@ -44,7 +44,8 @@ class AdapterCheckpointHook(CheckpointHook):
     Of low-rank adapters it holds the active components, with nothing of the pruned ones, and
     ``meta['rank_pattern']`` says how many there are: ``{layer: {'shared' or task: rank}}``. (The
     optimizer's moments keep their shapes, since a resumed run needs them.) ``meta`` also has the
-    names of the ``tasks``, the config as JSON (``model_config``), and ``idle_streams``: ``{layer: [those whose adapter has no effect]}``.
+    names of the ``tasks``, the config as JSON (``model_config``), and ``idle_streams``:
+    ``{layer: [those whose adapter has no effect]}``.
 
     A file is written whole under a temporary name, then renamed; an older checkpoint is removed
     only after the new one is complete. What happens while saving (a full disk, a kill) leaves the

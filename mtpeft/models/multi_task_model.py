@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
+from mtpeft.models.adapter_sets import by_chosen
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.models.build import build_module, number_type, unused_parameters
 from mtpeft.models.checks import check_channels, check_names, check_streams, not_finite
@@ -137,6 +138,7 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
         # DistributedDataParallel reads this name: parameters without a gradient stall its reducer
         self._ddp_params_and_buffers_to_ignore = unused_parameters(self.backbone)
 
+    @by_chosen
     def forward(
         self,
         inputs: Tensor,
@@ -178,6 +180,7 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
             return self.predict(inputs, data_samples, tasks, **options)
         raise ValueError(f"mode='{mode}' is unknown. " + hint(mode, ('tensor', 'loss', 'predict')))
 
+    @by_chosen
     def loss(
         self, inputs: Tensor, data_samples: Sequence[MultiTaskDataSample]
     ) -> dict[str, Tensor]:
@@ -209,6 +212,7 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
         losses = {f'loss_{name}': value for name, value in weighted.items()}
         return {**losses, **{f'raw_{name}': value for name, value in values.items()}}
 
+    @by_chosen
     def predict(
         self,
         inputs: Tensor,

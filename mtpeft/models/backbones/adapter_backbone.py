@@ -194,11 +194,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             PretrainedWeightsError: they cannot be had or do not fit.
         """
         self.refuse_if_merged('Pretrained weights cannot be loaded')
-        self.weights = load_pretrained(self.network, self.family, self.base_cfg)
-        for layer in self.adapter_layers().values():
-            layer.adapter.reset_from_weight(layer)
-        self.note_start()
-        self._is_init = self._has_base = True
+        self.is_on_base(load_pretrained(self.network, self.family, self.base_cfg))
 
     # -- forward -------------------------------------------------------------------------------
 
