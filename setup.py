@@ -34,6 +34,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mtpeft', 'mtpeft.*']),
     package_data={'mtpeft': ['weights/*']},
+    entry_points={'console_scripts': ['mtpeft = mtpeft.cli:main']},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require=EXTRAS,

@@ -16,7 +16,8 @@ import torch.distributed as torch_dist
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+from mtpeft.utils.launchers import LAUNCHERS
+
 _PR_SET_PDEATHSIG = 1
 _PARENT = os.getppid()
 

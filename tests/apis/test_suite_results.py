@@ -155,8 +155,11 @@ def test_the_processor_has_a_name():
 
 COMPARE = """
 import sys
-from helpers.suites import load_compare
-raise SystemExit(load_compare({root!r}).main())
+from pathlib import Path
+from mtpeft.cli import main
+from mtpeft.utils import shipped
+shipped.shipped_root = lambda: Path({root!r})
+raise SystemExit(main(['compare', *sys.argv[1:]]))
 """
 
 

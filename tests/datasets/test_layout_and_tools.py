@@ -5,22 +5,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mtpeft.cli import main
 from mtpeft.datasets import NYUDMT, PASCALContextMT
-
-
-@pytest.fixture(scope='session')
-def tool(request):
-    """Import a script of tools/misc."""
-    import importlib.util
-
-    def load(name):
-        path = request.config.rootpath / 'tools' / 'misc' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.mark.parametrize('cls, tree', [(NYUDMT, 'gt_sets'), (PASCALContextMT, 'JPEGImages')])
@@ -111,6 +97,14 @@ def test_pascal_voc_itself_is_named(tmp_path):
         assert 'is PASCAL VOC itself' in refused(root, PASCALContextMT)
 
 
+def check(words):
+    return main(['data', 'check', *words])
+
+
+def browse(words):
+    return main(['data', 'browse', *words])
+
+
 @pytest.fixture
 def config(tmp_path, nyud_root):
     tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict(), edge=dict())
@@ -122,8 +116,8 @@ def config(tmp_path, nyud_root):
     return str(tmp_path / 'config.py')
 
 
-def test_check_dataset_counts_what_is_there(tool, config, capsys):
-    assert tool('check_dataset').main([config]) == 0
+def test_check_dataset_counts_what_is_there(config, capsys):
+    assert check([config]) == 0
     text = capsys.readouterr().out
     assert 'nothing is missing or broken' in text and '2 of 2 pictures readable' in text
     valid = 11 / 12
@@ -134,26 +128,26 @@ def test_check_dataset_counts_what_is_there(tool, config, capsys):
     assert f'1 {1 / 16:.2%}' in text
 
 
-def test_check_dataset_goes_on_after_every_error(tool, config, nyud_root, capsys):
+def test_check_dataset_goes_on_after_every_error(config, nyud_root, capsys):
     np.save(nyud_root / 'depth' / '0001.npy', np.full((12, 16), -1.0))
     (nyud_root / 'edge' / '0001.npy').unlink()
     (nyud_root / 'images' / '0002.jpg').write_bytes(b'')
-    assert tool('check_dataset').main([config]) == 1
+    assert check([config]) == 1
     text = capsys.readouterr().out
     for part in ('depth/0001.npy', 'edge/0001.npy', 'images/0002.jpg', '3 errors',
                  'semseg: 1 of 1', 'depth: 0 of 1'):  # fmt: skip
         assert part in text
-    assert tool('check_dataset').main([config, '--limit', '1']) == 1
+    assert check([config, '--limit', '1']) == 1
     assert '2 errors' in capsys.readouterr().out
 
 
-def test_check_dataset_warns_of_labels_that_say_nothing(tool, config, nyud_root, capsys):
+def test_check_dataset_warns_of_labels_that_say_nothing(config, nyud_root, capsys):
     for name in ('0001', '0002'):
         np.save(nyud_root / 'depth' / f'{name}.npy', np.zeros((12, 16)))
         np.save(nyud_root / 'edge' / f'{name}.npy', np.zeros((12, 16)))
         (nyud_root / 'normals' / f'{name}.npy').unlink()
     option = 'train_dataloader.dataset.allow_missing_labels=True'
-    assert tool('check_dataset').main([config, '--cfg-options', option]) == 0
+    assert check([config, '--cfg-options', option]) == 0
     text = capsys.readouterr().out
     for part in (
         'every pixel is 0, an ignored one',
@@ -163,24 +157,24 @@ def test_check_dataset_warns_of_labels_that_say_nothing(tool, config, nyud_root,
         assert part in text
 
 
-def test_check_dataset_warns_of_normals_that_face_away(tool, config, capsys):
+def test_check_dataset_warns_of_normals_that_face_away(config, capsys):
     option = 'train_dataloader.dataset.normals_signs=[1,1,-1]'
-    assert tool('check_dataset').main([config, '--cfg-options', option]) == 0
+    assert check([config, '--cfg-options', option]) == 0
     assert 'WARNING: 100% of the normals' in capsys.readouterr().out
 
 
-def test_check_dataset_without_data_or_loader(tool, config, capsys):
+def test_check_dataset_without_data_or_loader(config, capsys):
     option = 'train_dataloader.dataset.data_root=nowhere'
-    assert tool('check_dataset').main([config, '--cfg-options', option]) == 1
-    assert tool('check_dataset').main([config, '--split', 'val']) == 1
+    assert check([config, '--cfg-options', option]) == 1
+    assert check([config, '--split', 'val']) == 1
     with pytest.raises(SystemExit, match='no/such/config.py: no such config'):
-        tool('check_dataset').main(['no/such/config.py'])
+        check(['no/such/config.py'])
     text = capsys.readouterr().out
     assert 'does not exist' in text and 'no val_dataloader' in text
 
 
-def test_browse_dataset_without_data_loader_or_config(tool, config, tmp_path, capsys):
-    browse, out = tool('browse_dataset').main, ['--out', str(tmp_path / 'drawn')]
+def test_browse_dataset_without_data_loader_or_config(config, tmp_path, capsys):
+    out = ['--out', str(tmp_path / 'drawn')]
     option = 'train_dataloader.dataset.data_root=nowhere'
     assert browse([config, *out, '--cfg-options', option]) == 1
     assert browse([config, *out, '--split', 'val']) == 1
@@ -193,9 +187,9 @@ def test_browse_dataset_without_data_loader_or_config(tool, config, tmp_path, ca
     assert not (tmp_path / 'drawn').exists()
 
 
-def test_browse_dataset_draws_every_task(tool, config, tmp_path, nyud_root):
+def test_browse_dataset_draws_every_task(config, tmp_path, nyud_root):
     folder = tmp_path / 'drawn'
-    tool('browse_dataset').main([config, '--out', str(folder), '--number', '5'])
+    browse([config, '--out', str(folder), '--number', '5'])
     files = sorted(p.name for p in folder.iterdir())
     assert files == ['0000_0001.png', '0001_0002.png']
     grid = np.asarray(Image.open(folder / '0000_0001.png'))

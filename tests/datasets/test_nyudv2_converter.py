@@ -1,8 +1,6 @@
 """The NYUDv2 converter on a small file written in the format of the original."""
 
 import json
-import runpy
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from mtpeft.cli import main
 from mtpeft.datasets import NYUDMT, DataFileError
 from mtpeft.datasets.nyudv2 import (
     CLASSES,
@@ -20,7 +19,6 @@ from mtpeft.datasets.nyudv2 import (
     normals_from_depth,
 )
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'nyudv2.py'
 NAMES = ['wall', 'book', 'goat', 'shower curtain', 'piano']
 CLASS = dict(zip(NAMES, (1, 23, 40, 28, 39), strict=True))
 TASKS = dict(semseg=dict(num_classes=40), depth={}, normals={}, edge={})
@@ -88,7 +86,7 @@ def convert(folder, out, *options, mapping=True, labeled='labeled.mat', splits='
     command = [folder / labeled, folder / splits, out, *options]
     if mapping:
         command += ['--class-mapping', folder / 'map.json']
-    return runpy.run_path(str(TOOL))['main'](list(map(str, command)))
+    return main(['data', 'nyudv2', *map(str, command)])
 
 
 @pytest.fixture(scope='module')

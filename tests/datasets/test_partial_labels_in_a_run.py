@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import runpy
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mtpeft.adapters.plugins import plugin_items
 from mtpeft.apis import build_runner
 from mtpeft.apis.suite import load_suite
 from mtpeft.apis.suite.recipe import resolve
+from mtpeft.cli import main
 from mtpeft.datasets import NYUDMT
 from mtpeft.models import MultiTaskModel
 
@@ -25,9 +25,8 @@ _number = itertools.count()
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp('partial') / 'NYUD_MT'
-    tool = runpy.run_path(str(ROOT / 'tools' / 'dataset_converters' / 'scenes_export.py'))
     sizes = ['--train', '8', '--val', '4', '--size', '40', '48']
-    assert tool['main']([str(root), '--layout', 'nyud', *sizes]) == 0
+    assert main(['data', 'scenes', str(root), '--layout', 'nyud', *sizes]) == 0
     return root
 
 

@@ -1,17 +1,16 @@
 """Exported scenes read back by the data sets of the real layouts."""
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mtpeft.cli import main
 from mtpeft.datasets import NYUDMT, PASCALContextMT
 from mtpeft.datasets.scenes import SceneSource, class_numbers, make_labels
 from mtpeft.datasets.scenes.classes import CLASS_INDEX
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'scenes_export.py'
 SIZE = (40, 48)
 COUNT = dict(train=4, val=3)
 
@@ -21,7 +20,7 @@ def export(folder: Path, layout: str, **options) -> int:
     command = [str(folder), '--layout', layout, '--size', '40', '48']
     for name, value in arguments.items():
         command += [f'--{name}', str(value)]
-    return runpy.run_path(str(TOOL))['main'](command)
+    return main(['data', 'scenes', *command])
 
 
 @pytest.fixture(scope='module')
@@ -147,5 +146,5 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, capsys):
 
 def test_counts_below_one_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        runpy.run_path(str(TOOL))['main']([str(tmp_path), '--layout', 'nyud', '--train', '0'])
-    assert 'at least one picture' in capsys.readouterr().err
+        main(['data', 'scenes', str(tmp_path), '--layout', 'nyud', '--train', '0'])
+    assert 'expected a positive integer, got 0' in capsys.readouterr().err

@@ -1,13 +1,12 @@
 """Suites of runs that tests/data/fake_train.py makes."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 from helpers.engine import ROOT
 
 from mtpeft.apis.suite import SuiteRunner, collect
+from mtpeft.cli import main
+from mtpeft.utils import shipped
 
 
 def make_suite(
@@ -46,19 +45,10 @@ def fake_tools(root: Path) -> None:
     (root / 'tools/train.py').write_text((ROOT / 'tests/data/fake_train.py').read_text())
 
 
-def load_compare(root: Path | str) -> ModuleType:
-    """tools/compare.py as if it lay in ``root``."""
-    spec = importlib.util.spec_from_file_location('compare', ROOT / 'tools' / 'compare.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.ROOT = Path(root)
-    return module
-
-
 def compare(monkeypatch, capsys, *words, root=ROOT) -> tuple[int, str]:
-    """Exit status and output of tools/compare.py in ``root``."""
-    monkeypatch.setattr(sys, 'argv', ['compare.py', *map(str, words)])
-    return load_compare(root).main(), capsys.readouterr().out
+    """Exit status and output of ``mtpeft compare`` with the scripts and results in ``root``."""
+    monkeypatch.setattr(shipped, 'shipped_root', lambda: Path(root))
+    return main(['compare', *map(str, words)]), capsys.readouterr().out
 
 
 def calls(folder: Path) -> list[str]:

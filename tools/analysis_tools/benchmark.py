@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mtpeft.apis.read_config import add_config_arguments, read_config
+from mtpeft.apis.read_config import read_config
 from mtpeft.benchmark import (
     CLOCKS,
     SWEEPS,
@@ -30,6 +30,7 @@ from mtpeft.benchmark import (
 )
 from mtpeft.benchmark.batch import channels_of
 from mtpeft.benchmark.variants import can_merge, with_size
+from mtpeft.cli.config_arguments import add_config_arguments
 from mtpeft.registry import MODELS
 from mtpeft.utils.allocator import keep_freed_memory
 from mtpeft.utils.compiling import compile_parts

@@ -14,9 +14,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mtpeft.apis.read_config import add_config_arguments, read_config
+from mtpeft.apis.read_config import read_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.model_state import load_checked
+from mtpeft.cli.config_arguments import add_config_arguments
 from mtpeft.models.necks import ChannelwiseSpectralFilter, CrossTaskConsensus
 from mtpeft.models.necks.spectral_filter import SpectralFilter
 from mtpeft.registry import MODELS

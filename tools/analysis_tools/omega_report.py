@@ -30,9 +30,10 @@ from mtpeft.adapters.frequencies import (
     sources_of,
     spread,
 )
-from mtpeft.apis.read_config import add_config_arguments, read_config
+from mtpeft.apis.read_config import read_config
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.model_state import load_checked
+from mtpeft.cli.config_arguments import add_config_arguments
 from mtpeft.registry import MODELS
 from mtpeft.utils.tables import table
 from mtpeft.visualization.omega_picture import OmegaTrajectory, RankRow, draw_omega

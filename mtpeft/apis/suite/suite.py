@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mtpeft.apis.data_options import RunData
 from mtpeft.apis.suite.recipe import flatten
 from mtpeft.apis.task_options import task_names
+from mtpeft.utils.shipped import find_config
 from mtpeft.utils.suggest import hint
 
 ROLES = ('single_task', 'method')
@@ -124,7 +125,7 @@ class Suite:
         """The suite with the configs that it lacks added, and the entries that are meant.
 
         Args:
-            given: Paths of configs, or labels of entries; none means all entries.
+            given: Paths or names of configs, or labels of entries; none means all entries.
 
         Raises:
             FileNotFoundError: neither a label nor a file.
@@ -133,16 +134,17 @@ class Suite:
             return self, self.entries
         entries, chosen = list(self.entries), []
         for word in given:
-            path = os.path.realpath(word)
+            config = _config_of(word)
+            path = config and os.path.realpath(config)
             found = [e for e in entries if word == e.label or path == os.path.realpath(e.config)]
-            if not found and not os.path.isfile(word):
+            if not found and config is None:
                 labels = [entry.label for entry in entries]
                 raise FileNotFoundError(
                     f"'{word}' is neither a config nor an entry of suite '{self.name}'. "
                     + hint(word, labels)
                 )
             if not found:
-                found = [Entry(Path(word).stem, word)]
+                found = [Entry(Path(config).stem, config)]
                 entries += found
             chosen += [entry for entry in found if entry not in chosen]
         return dataclasses.replace(self, entries=tuple(entries)), tuple(chosen)
@@ -186,6 +188,14 @@ def load_suite(name: str, folder: str | Path = 'configs/suites') -> Suite:
         path.stem, content.get('data', path.stem), entries,
         flatten(content.get('cfg_options', {})), tuple(content.get('seeds', (0,))),
     )  # fmt: skip
+
+
+def _config_of(word: str) -> str | None:
+    """The path of a config, or of one that mtpeft ships."""
+    try:
+        return find_config(word)
+    except FileNotFoundError:
+        return None
 
 
 def _entry(path: Path, options: Mapping) -> Entry:

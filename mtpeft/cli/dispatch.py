@@ -1,0 +1,71 @@
+"""From the words of a command line to the module that runs them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from mtpeft.utils.suggest import hint
+
+_HELP = ('-h', '--help')
+_PACKAGE = 'mtpeft.cli'
+
+
+def dispatch(name: str, words: Sequence[str]) -> int:
+    """Run the command that the first words name.
+
+    Args:
+        name: What was said so far: ``'mtpeft'``, or a group such as ``'mtpeft data'``.
+        words: The words behind it.
+
+    Returns:
+        The exit status: 2 where no command is named, or one that does not exist.
+    """
+    group = import_module('.'.join([_PACKAGE, *name.split()[1:]]))
+    first, rest = (words[0], words[1:]) if words else ('', [])
+    if not words or first in _HELP:
+        print(overview(name, group))
+        return 0 if words else 2
+    if first == '--version' and name == 'mtpeft':
+        from mtpeft.cli.versions import versions
+
+        print(versions())
+        return 0
+    known = commands_of(group)
+    if first not in known:
+        print(f"{name}: there is no command '{first}'. {hint(first, known)}", file=sys.stderr)
+        return 2
+    module = import_module(f'{group.__name__}.{first}')
+    if hasattr(module, 'COMMANDS'):
+        return dispatch(f'{name} {first}', rest)
+    return call(f'{name} {first}', module, rest)
+
+
+def commands_of(group: ModuleType) -> dict[str, str]:
+    """Commands of a group that are there, and what each does."""
+    return {n: text for n, text in group.COMMANDS.items() if find_spec(f'{group.__name__}.{n}')}
+
+
+def overview(name: str, group: ModuleType) -> str:
+    """The help of a group, from its table alone."""
+    known = commands_of(group)
+    width = max(map(len, known))
+    lines = [f'usage: {name} COMMAND ...', '', group.DESCRIPTION, '', 'commands:']
+    lines += [f'  {command:<{width}}  {text}' for command, text in known.items()]
+    lines += ['', f'{name} COMMAND --help says more.']
+    if name == 'mtpeft':
+        lines.append(f'{name} --version prints the versions that matter.')
+    return '\n'.join(lines)
+
+
+def call(name: str, module: ModuleType, words: Sequence[str]) -> int:
+    """Run a command's module; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=name, description=module.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    module.add_arguments(parser)
+    args = parser.parse_args(list(words))
+    return module.run(args) or 0
