@@ -130,7 +130,7 @@ def _found(
         raise CheckpointError(
             f'{path}: expected a model ({", ".join(_WEIGHTS)}) or a config (.py), got {path.name}.'
         )
-    if path.suffix in _WEIGHTS or not looks_like_hub(text):
+    if checkpoint is not None or path.suffix in _WEIGHTS or not looks_like_hub(text):
         return _by_name(text, checkpoint)
     folder = downloaded(text)
     return _in_folder(folder, checkpoint)[:2] + (f'Model {text}',)

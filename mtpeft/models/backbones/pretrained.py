@@ -164,12 +164,16 @@ def shipped(name: str) -> Path:
     Raises:
         PretrainedWeightsError: there is none of that name.
     """
-    folder = Path(str(resources.files('mtpeft') / 'weights'))
-    path = folder / f'{name}.safetensors'
-    if not path.is_file():
-        known = [p.stem for p in folder.glob('*.safetensors')]
+    known = shipped_names()
+    if name not in known:
         raise PretrainedWeightsError(f"mtpeft ships no weights '{name}'. " + hint(name, known))
-    return path
+    return known[name]
+
+
+def shipped_names() -> dict[str, Path]:
+    """The files of weights that mtpeft ships, by name."""
+    folder = Path(str(resources.files('mtpeft') / 'weights'))
+    return {path.stem: path for path in sorted(folder.glob('*.safetensors'))}
 
 
 def _read(source: str) -> dict[str, Tensor]:
