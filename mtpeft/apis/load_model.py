@@ -14,16 +14,18 @@ from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, lacks_
 from mtpeft.checkpoints.partial import of_some_tasks, tasks_of
 from mtpeft.checkpoints.plain_config import TRAINING_STATE
 from mtpeft.converters.files import converted
+from mtpeft.models.adapted_network import AdaptedNetwork
 from mtpeft.models.backbones.frozen_base import FrozenBase
 from mtpeft.models.backbones.pretrained import BaseWeights, names_weights
 from mtpeft.models.requested import check_untied
+from mtpeft.utils.type_names import type_name
 
 
 def load_model(
     cfg: Config,
     saved: Mapping[str, Any] | None,
     what: str,
-    base: BaseWeights = None,
+    base: BaseWeights | nn.Module = None,
     alone: bool = False,
 ) -> nn.Module:
     """Build the model of a config and load weights into it.
@@ -34,7 +36,7 @@ def load_model(
             and fresh adapters.
         what: The file, for messages.
         base: Weights of the base in place of those that the config names: a path or tensors by
-            name.
+            name; for adapters of a network of one's own, that network.
         alone: The config is that of the file itself, without what only training needs.
 
     Returns:
@@ -55,11 +57,9 @@ def load_model(
 
 
 def _on_base(
-    cfg: Config, saved: Mapping | None, what: str, base: BaseWeights, alone: bool
+    cfg: Config, saved: Mapping | None, what: str, base: BaseWeights | nn.Module, alone: bool
 ) -> nn.Module:
-    model = build_model(cfg)
-    if base is not None:
-        give_base(model, base)
+    model = _built(cfg, base)
     saved = saved and (converted(saved) or saved)
     state = None if saved is None else saved.get('state_dict', saved)
     if alone:
@@ -79,6 +79,20 @@ def _on_base(
             held_keys(model, held)
         load_weights(model, state, saved, what)
         model.loaded = dict(base=bases, held=held)
+    return model
+
+
+def _built(cfg: Config, base: BaseWeights | nn.Module) -> nn.Module:
+    if isinstance(base, nn.Module):
+        if type_name(cfg.model) != AdaptedNetwork.__name__:
+            raise ValueError(
+                f'base: a network is for adapters of mtpeft.adapt, got {type(base).__name__} for a '
+                f'{type_name(cfg.model)}. Give the path of its weights, or tensors by name.'
+            )
+        return build_model(cfg, network=base)
+    model = build_model(cfg)
+    if base is not None:
+        give_base(model, base)
     return model
 
 
@@ -123,7 +137,7 @@ def _refuse_unnamed(model: nn.Module, saved: Mapping, what: str) -> None:
     """Raise CheckpointError where nothing says where the base of a file is."""
     for name, own in frozen_bases(model).items():
         known = saved.get(name) or {}
-        if not names_weights(own.base_cfg):
+        if not own.has_base and not names_weights(own.base_cfg):
             raise CheckpointError(
                 f'{what} holds adapters without their base, and its base came from a file '
                 f'({known.get("weights", "unknown")}, sha256 of its frozen entries '

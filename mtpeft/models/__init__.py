@@ -1,5 +1,7 @@
 """Models: backbones, necks, heads, decoders, losses and what holds them together."""
 
+from mtpeft.models.adapt import adapt
+from mtpeft.models.adapted_network import AdaptedNetwork
 from mtpeft.models.backbones import AdapterBackbone, TADFormerBackbone
 from mtpeft.models.components import (
     decoder_components,
@@ -27,9 +29,11 @@ from mtpeft.models.necks import (
 )
 
 __all__ = [
-    'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
+    'AdaptedNetwork', 'AdapterBackbone', 'BalancedBCELoss',
+    'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
     'DistilledModel', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
     'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
     'ProjectionNeck', 'RescaleNeck', 'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD',
-    'UncertaintyWeighting', 'decoder_components', 'effective_components', 'parameter_components',
+    'UncertaintyWeighting', 'adapt', 'decoder_components', 'effective_components',
+    'parameter_components',
 ]  # fmt: skip

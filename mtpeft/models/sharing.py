@@ -25,15 +25,15 @@ class Sharing(nn.Module):
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> list[Path]:
         """Write what was trained as a folder, see :func:`mtpeft.save_pretrained`."""
-        return SERVICES.get('save_pretrained')(self.adapter_model(), folder, **options)
+        return SERVICES.get('save_pretrained')(self._to_share(), folder, **options)
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
         """Put the model on the Hugging Face hub, see :func:`mtpeft.push_to_hub`."""
-        return SERVICES.get('push_to_hub')(self.adapter_model(), repository, **options)
+        return SERVICES.get('push_to_hub')(self._to_share(), repository, **options)
 
     def print_trainable_parameters(self) -> None:
         """Print how many numbers are trained, of how many."""
-        print(trained_line(self.adapter_model()))
+        print(trained_line(self._to_share()))
 
     # -- several sets of adapters ----------------------------------------------------------------
 
@@ -108,6 +108,10 @@ class Sharing(nn.Module):
             return self
         sets = self._sets()
         return sets.model(self, sets.chosen() if name is None else sets.check(name))
+
+    def _to_share(self) -> nn.Module:
+        sets = self.adapter_sets
+        return self if sets is None else sets.model(self, sets.chosen() or sets.default)
 
     def _sets(self) -> AdapterSets:
         if self.adapter_sets is None:

@@ -68,12 +68,19 @@ class FrozenBase(nn.Module):
         self.note_start()
         self._is_init = self._has_base = True
 
+    @property
+    def has_base(self) -> bool:
+        """Is the base there, so that a state dict need not hold it?"""
+        return self._has_base
+
     def keep_base(self) -> None:
         """Load state dicts without a base onto the one that is here, random as it may be.
 
-        For who counts or draws adapters, and predicts nothing.
+        For who counts or draws adapters, and predicts nothing; and for a network that was given.
         """
         self._has_base = True
+        if self.weights == 'given':
+            self.note_start()
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any

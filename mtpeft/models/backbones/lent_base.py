@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtpeft.models.backbones.adapter_backbone import AdapterBackbone
+from mtpeft.models.backbones.plain_copy import plain_copy
 
 
 def base_tensors(backbone: AdapterBackbone) -> dict[str, Tensor]:
@@ -79,12 +80,26 @@ def plain_backbone(backbone: AdapterBackbone, tap: str) -> AdapterBackbone:
         ValueError: see :func:`base_tensors`.
     """
     base = base_tensors(backbone)
+    if backbone.weights == 'given' and 'pretrained' not in backbone.base_cfg:
+        return _plain_copy(backbone, tap)
     plain = AdapterBackbone(backbone.base_cfg, tap=tap)
     number = next(tensor for tensor in base.values() if tensor.is_floating_point())
     plain.to(number.device, number.dtype)
     start_from(plain, base, backbone.weights)
     share(plain, base)
     return plain.eval()
+
+
+def _plain_copy(backbone: AdapterBackbone, tap: str) -> AdapterBackbone:
+    """Of a network that was given, new modules with the same tensors."""
+    network = plain_copy(backbone.network)
+    for key, tensor in (backbone.start or {}).items():
+        path, _, leaf = key.removeprefix('network.').rpartition('.')
+        owner = network.get_submodule(path)
+        table = owner._parameters if leaf in owner._parameters else owner._buffers
+        device = table[leaf].device
+        table[leaf] = _like(table[leaf], tensor.to(device))
+    return AdapterBackbone(network, tap=tap).eval()
 
 
 def _tensors(backbone: nn.Module) -> Iterator[tuple[str, Tensor]]:
