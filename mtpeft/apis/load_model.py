@@ -51,7 +51,8 @@ def load_model(
         model = load_merged(cfg, saved, what)
     else:
         model = _on_base(cfg, saved, what, base, alone)
-    tell_data_set(model, saved)
+    own = dict(meta=dict(dataset_meta=cfg.get('dataset_meta'))) if alone else saved
+    tell_data_set(model, own)
     model.cfg = cfg
     return model.eval()
 

@@ -152,7 +152,9 @@ class AdapterCheckpointHook(CheckpointHook):
         if tasks:
             checkpoint['meta']['tasks'] = list(tasks)
         if self._config is None:
-            self._config = noted_config(runner.cfg)
+            # (tasks of ours know their classes)
+            classes = None if tasks else checkpoint['meta'].get('dataset_meta')
+            self._config = noted_config(runner.cfg, classes)
         checkpoint['meta'].update(self._config)
         if pattern:
             checkpoint['meta'].update(rank_pattern=pattern, idle_streams=idle_streams(model))
