@@ -89,9 +89,9 @@ def plain_config(cfg: Mapping[str, Any], dataset_meta: Mapping | None = None) ->
 def noted_config(
     cfg: Mapping[str, Any], dataset_meta: Mapping | None = None
 ) -> dict[str, Any]:  # fmt: skip
-    """``{KEY: plain_config(cfg, dataset_meta)}``; nothing where JSON cannot hold the config, which is logged.
+    """``{KEY: plain_config(cfg, dataset_meta)}``; nothing where JSON cannot hold the config.
 
-    For files that go with a config of Python all the same.
+    That is logged: such files go with a config of Python all the same.
     """
     try:
         return {KEY: plain_config(cfg, dataset_meta)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from mtpeft.models.backbones.lent_base import plain_backbone, share
+from mtpeft.models.backbones.lent_base import plain_backbone, share, tensors_of
 from mtpeft.utils.suggest import hint
 
 OWN = 'default'
@@ -98,13 +98,11 @@ class AdapterSets:
 
 def base_of(own: nn.Module, model: nn.Module) -> dict[str, Any]:
     """What the frozen tensors of ``model`` are to be: those of ``own``, or what it has."""
-    from_own = own.backbone
-    theirs = dict(model.backbone.named_parameters(remove_duplicate=False))
-    theirs.update(model.backbone.named_buffers(remove_duplicate=False))
-    shared = from_own.frozen_state_keys() - held_of(own)
-    tensors = dict(from_own.named_parameters(remove_duplicate=False))
-    tensors.update(from_own.named_buffers(remove_duplicate=False))
-    return {**theirs, **{key: tensors[key] for key in shared}}
+    theirs, ours = (dict(tensors_of(m.backbone)) for m in (model, own))
+    trained = {n for n, p in own.backbone.named_parameters() if p.requires_grad} | held_of(own)
+    if own.backbone.merged:
+        return theirs
+    return {**theirs, **{key: tensor for key, tensor in ours.items() if key not in trained}}
 
 
 def held_of(model: nn.Module) -> set[str]:

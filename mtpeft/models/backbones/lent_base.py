@@ -12,10 +12,12 @@ from mtpeft.models.backbones.plain_copy import plain_copy
 def base_tensors(backbone: AdapterBackbone) -> dict[str, Tensor]:
     """The base below a backbone, by key: its frozen tensors, and what was trained as it was before.
 
+    With tables that follow from the architecture (positions in windows), which no state dict has.
+
     Raises:
         ValueError: some of the network was trained, and what it was before is not known.
     """
-    own = dict(_tensors(backbone))
+    own = dict(tensors_of(backbone))
     frozen = backbone.frozen_state_keys()
     known = {**{key: own[key] for key in frozen}, **(backbone.start or {})}
     lost = [key for key in backbone.network_keys() if key not in known]
@@ -25,7 +27,7 @@ def base_tensors(backbone: AdapterBackbone) -> dict[str, Tensor]:
             f'(such as {lost[0]}): the whole network was trained, or a file held it as it is now. '
             'Load the model of a file without its base.'
         )
-    return known
+    return {**{key: own[key] for key in _tables(backbone)}, **known}
 
 
 def start_from(backbone: AdapterBackbone, base: Mapping[str, Tensor], weights: str) -> None:
@@ -34,7 +36,7 @@ def start_from(backbone: AdapterBackbone, base: Mapping[str, Tensor], weights: s
     Raises:
         ValueError: the networks differ.
     """
-    own = dict(_tensors(backbone))
+    own = dict(tensors_of(backbone))
     keys = backbone.network_keys()
     wrong = [
         f'{key}: {tuple(own[key].shape)}, and {_shape(base.get(key))} in the base'
@@ -59,7 +61,9 @@ def share(
         base: Of :func:`base_tensors`.
         without: Keys of what is frozen now, and was trained.
     """
-    for key in backbone.frozen_state_keys().difference(without):
+    own = dict(tensors_of(backbone))
+    tables = {k for k in _tables(backbone) if k in base and torch.equal(own[k], base[k])}
+    for key in tables | backbone.frozen_state_keys().difference(without):
         path, _, leaf = key.rpartition('.')
         owner = backbone.get_submodule(path)
         table = owner._parameters if leaf in owner._parameters else owner._buffers
@@ -102,7 +106,14 @@ def _plain_copy(backbone: AdapterBackbone, tap: str) -> AdapterBackbone:
     return AdapterBackbone(network, tap=tap).eval()
 
 
-def _tensors(backbone: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _tables(backbone: AdapterBackbone) -> set[str]:
+    """Buffers of the network that no state dict has."""
+    beside = tuple(f'network.{name}.adapter.' for name in backbone.adapted)
+    names = {n for n, _ in backbone.named_buffers() if n.startswith('network.')}
+    return {n for n in names - backbone.network_keys() if not n.startswith(beside)}
+
+
+def tensors_of(backbone: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers themselves, by key."""
     yield from backbone.named_parameters(remove_duplicate=False)
     yield from backbone.named_buffers(remove_duplicate=False)
