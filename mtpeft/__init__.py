@@ -18,13 +18,14 @@ find_package_configs()
 
 #: names of the package itself, and where they are; imported when they are first asked for
 _WHERE = {
+    'adapt': 'mtpeft.models',
     'from_pretrained': 'mtpeft.apis',
     'list_models': 'mtpeft.apis',
     'push_to_hub': 'mtpeft.apis',
     'save_pretrained': 'mtpeft.apis',
 }
 
-__all__ = ['__version__', 'from_pretrained', 'list_models', 'push_to_hub', 'save_pretrained']
+__all__ = ['__version__', *_WHERE]
 
 
 def __getattr__(name: str) -> Any:

@@ -51,7 +51,7 @@ def merged_state(
         model = _with_tasks(cfg, model, wanted)
     report = merge_parts(model)
     meta = dict(merged=_done(report), tasks=list(wanted), config=cfg.pretty_text)
-    meta |= noted_config(cfg)
+    meta |= noted_config(cfg, None if wanted else getattr(model, 'dataset_meta', None))
     return model, model.state_dict(), meta
 
 
