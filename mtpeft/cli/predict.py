@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         job = _job(args, folder)
         _first_screen(args, job, inputs)
         report = job.run(inputs)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         words = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f'mtpeft predict: {words}', file=sys.stderr)
         return 2
@@ -95,6 +95,9 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
     from mtpeft.version import __version__
 
     model = read_model(args)
+    if not getattr(model, 'merged', True):
+        # the same predictions in less time; a picture alone gains most
+        model.merge_adapters(reversible=False, log=False)
     if args.half:
         import torch
 
