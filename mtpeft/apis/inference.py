@@ -35,7 +35,7 @@ def init_model(
         config: A config or its path. ``None``: the one that a file which mtpeft ships was trained
             with. (A config is code, so that of any other file must be given.)
         checkpoint: Trained weights, a file of released code (:mod:`mtpeft.converters`), a merged
-            model (tools/model_converters/merge_adapters.py), or
+            model (``mtpeft merge``), or
             ``'mtpeft:NAME'``, weights that mtpeft ships. ``None``: the pretrained base and fresh
             adapters.
         device: Where the model goes.
