@@ -20,8 +20,8 @@ is predicted in windows. Nothing that is there is written over without --force.
     mtpeft predict MODEL film.mp4 'more/*.jpg' --tasks depth normals --out predicted
     mtpeft predict MODEL 0 --frames 100 --out camera
 
-Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed), 2 when
-nothing was begun, 130 after Ctrl-C.
+Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed) or MODEL cannot
+be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C.
 """
 
 
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--window', type=_window, default='auto', metavar='auto|none|H[xW]',
-        help='windows of large pictures; auto: 1024x1024 where a picture has over 4 million pixels '
+        help='windows of large pictures; auto: 512x512 where a picture has over 4 million pixels '
              'and the config has no windows',
     )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='write over files that are there')
@@ -118,12 +118,21 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
 def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:
     from collections import Counter
 
+    from mtpeft.version import __version__
+
+    model = job.predict.model
     kinds = Counter(found.kind for found in inputs)
-    counted = ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items())
-    device = next(job.predict.model.parameters()).device
-    print(f'model   {args.model} on {device}: {", ".join(job.wanted.tasks)}')
-    print(f'inputs  {counted}')
-    print(f'output  {job.folder}', flush=True)
+    lines = {
+        'model': f'{args.model}' + f' with {args.checkpoint}' * bool(args.checkpoint),
+        'tasks': ', '.join(job.wanted.tasks),
+        'device': next(model.parameters()).device,
+        'inputs': ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items()),
+        'writes to': job.folder,
+        'parameters': f'{sum(parameter.numel() for parameter in model.parameters()):,}',
+    }
+    print(f'mtpeft {__version__}: predict')
+    for name, text in lines.items():
+        print(f'  {name:<10}  {text}', flush=True)
 
 
 def _told(report: 'Report', job: Any, number: int) -> int:

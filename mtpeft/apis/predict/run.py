@@ -17,7 +17,7 @@ from mtpeft.utils.progress import Progress
 
 #: pixels beyond which a picture is predicted in windows, unless the model has windows of its own
 WHOLE = 4_000_000
-WINDOW = (1024, 1024)
+WINDOW = (512, 512)
 #: pixels that a batch may have, so that eight photographs of a large camera are not one batch
 _BATCH_AREA = 2 * WHOLE
 
@@ -110,7 +110,7 @@ class PredictRun:
                 self.ledger.failed(
                     source,
                     f'memory ran out at {len(images)} pictures of {width} x {height}. Give '
-                    '--batch-size 1, or smaller windows: --window 512',
+                    '--batch-size 1, or smaller windows: --window 256',
                 )
             return [None] * len(images)
 

@@ -14,6 +14,7 @@ from PIL import Image
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.apis.inputs import find_inputs
 from mtpeft.apis.predict import run as run_module
+from mtpeft.apis.predict.film import Film
 from mtpeft.apis.predict.folder import OutFolder
 from mtpeft.apis.predict.results import Wanted
 from mtpeft.apis.predict.run import PredictRun
@@ -301,3 +302,14 @@ def test_wanted_is_told_apart():
     assert wanted.maps and wanted.drawn
     assert not replace(wanted, save='maps').drawing_names('a')
     assert not replace(wanted, save='drawings').map_names('a')
+
+
+def test_a_film_that_lost_frames_is_not_kept(tmp_path):
+    """OpenCV says nothing of a full disk."""
+    film = Film(tmp_path / 'film.mp4', 10)
+    for level in range(4):
+        film.add(np.full((24, 32, 3), 60 * level, np.uint8))
+    film.frames += 2
+    with pytest.raises(OSError, match='film.mp4: 4 of 6 frames could be written'):
+        film.close()
+    assert not list(tmp_path.iterdir())
