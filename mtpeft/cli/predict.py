@@ -20,8 +20,8 @@ is predicted in windows. Nothing that is there is written over without --force.
     mtpeft predict MODEL film.mp4 'more/*.jpg' --tasks depth normals --out predicted
     mtpeft predict MODEL 0 --frames 100 --out camera
 
-Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed) or MODEL cannot
-be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C.
+Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed) or MODEL
+cannot be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C.
 """
 
 
@@ -128,7 +128,6 @@ def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:
         'device': next(model.parameters()).device,
         'inputs': ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items()),
         'writes to': job.folder,
-        'parameters': f'{sum(parameter.numel() for parameter in model.parameters()):,}',
     }
     print(f'mtpeft {__version__}: predict')
     for name, text in lines.items():
