@@ -21,7 +21,8 @@ is predicted in windows. Nothing that is there is written over without --force.
     mtpeft predict MODEL 0 --frames 100 --out camera
 
 Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed) or MODEL
-cannot be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C.
+cannot be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C, 143
+after SIGTERM.
 """
 
 
@@ -72,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     """Predict; the exit status."""
     from mtpeft.apis.inputs import find_inputs
     from mtpeft.apis.predict.folder import OutFolder
+    from mtpeft.utils.signals import watch
 
+    watch()
     try:
         # all that can be wrong without a model is said before one is read
         inputs = find_inputs(args.inputs, args.recursive, without=Path(args.out))
@@ -150,9 +153,7 @@ def _told(report: 'Report', job: Any, number: int) -> int:
             print(f'  {source}: {words}', file=sys.stderr)
     if report.stopped:
         print(f'{report.stopped} What is listed above is whole.', file=sys.stderr)
-    if report.interrupted:
-        return 130
-    return int(bool(report.failed or report.stopped))
+    return report.status or int(bool(report.failed or report.stopped))
 
 
 def _positive(text: str) -> int:

@@ -1,5 +1,6 @@
 """Pictures, videos and cameras predicted one after another, and written as files."""
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +15,7 @@ from mtpeft.apis.predict.ledger import Ledger, NotWritten, Report
 from mtpeft.apis.predict.results import Answer, Wanted, png
 from mtpeft.apis.predict.video import VideoRun
 from mtpeft.utils.progress import Progress
+from mtpeft.utils.signals import STATUS, Terminated
 
 #: pixels beyond which a picture is predicted in windows, unless the model has windows of its own
 WHOLE = 4_000_000
@@ -62,8 +64,8 @@ class PredictRun:
     def run(self, inputs: Sequence[Input]) -> Report:
         """Predict all inputs; the report.
 
-        An input that cannot be read is named in the report, and the others go on. Ctrl-C and a
-        full disk end it with whole files and an index of them.
+        An input that cannot be read is named in the report, and the others go on. Ctrl-C, SIGTERM
+        (where it is watched) and a full disk end it with whole files and an index of them.
 
         Raises:
             FileExistsError: results would be written over.
@@ -79,7 +81,9 @@ class PredictRun:
         except NotWritten as error:
             report.stopped = str(error)
         except KeyboardInterrupt:
-            report.interrupted, report.stopped = True, 'Stopped by Ctrl-C.'
+            report.status, report.stopped = 128 + signal.SIGINT, 'Stopped by Ctrl-C.'
+        except Terminated:
+            report.status, report.stopped = STATUS, 'Stopped by SIGTERM.'
         finally:
             self.ledger.finish()
         return report
