@@ -50,12 +50,16 @@ def run(args: argparse.Namespace) -> int:
     if args.host not in ('127.0.0.1', 'localhost'):
         print(f'Everybody who reaches {args.host} can use this page.', flush=True)
     try:
-        while True:
-            time.sleep(1)
+        _wait()
     except KeyboardInterrupt:
         return 0
     finally:
         demo.close()
+
+
+def _wait() -> None:
+    while True:
+        time.sleep(1)
 
 
 def _models(args: argparse.Namespace) -> dict:
