@@ -7,22 +7,25 @@ the stock MMEngine Runner around them.
 from importlib import import_module
 from typing import Any
 
-from mtpeft.utils.dependencies import find_mmseg_configs, require_openmmlab, warn_of_twins
+from mtpeft.utils.dependencies import find_package_configs, require_openmmlab, warn_of_twins
+from mtpeft.utils.opencv import check_opencv
 from mtpeft.version import __version__
 
 require_openmmlab()
 warn_of_twins()
-find_mmseg_configs()
+check_opencv()
+find_package_configs()
 
 #: names of the package itself, and where they are; imported when they are first asked for
 _WHERE = {
+    'adapt': 'mtpeft.models',
     'from_pretrained': 'mtpeft.apis',
     'list_models': 'mtpeft.apis',
     'push_to_hub': 'mtpeft.apis',
     'save_pretrained': 'mtpeft.apis',
 }
 
-__all__ = ['__version__', 'from_pretrained', 'list_models', 'push_to_hub', 'save_pretrained']
+__all__ = ['__version__', *_WHERE]
 
 
 def __getattr__(name: str) -> Any:

@@ -73,6 +73,6 @@ def _called(why: str, function: str, *args: Any, **options: Any) -> Any:
     except Exception as error:  # what it raises depends on its version and on the network
         first = (str(error).strip().splitlines() or ['no text'])[0]
         raise HubError(
-            f'{why} ({type(error).__name__}: {first}). Check the name, the network, and for what is '
-            'private that you are logged in (hf auth login).'
+            f'{why} ({type(error).__name__}: {first}). Check the name and the network; for what is '
+            'private, log in (hf auth login).'
         ) from error

@@ -14,16 +14,18 @@ from mtpeft.checkpoints.model_state import check_base, frozen_state_keys, lacks_
 from mtpeft.checkpoints.partial import of_some_tasks, tasks_of
 from mtpeft.checkpoints.plain_config import TRAINING_STATE
 from mtpeft.converters.files import converted
+from mtpeft.models.adapted_network import AdaptedNetwork
 from mtpeft.models.backbones.frozen_base import FrozenBase
 from mtpeft.models.backbones.pretrained import BaseWeights, names_weights
 from mtpeft.models.requested import check_untied
+from mtpeft.utils.type_names import type_name
 
 
 def load_model(
     cfg: Config,
     saved: Mapping[str, Any] | None,
     what: str,
-    base: BaseWeights = None,
+    base: BaseWeights | nn.Module = None,
     alone: bool = False,
 ) -> nn.Module:
     """Build the model of a config and load weights into it.
@@ -34,7 +36,7 @@ def load_model(
             and fresh adapters.
         what: The file, for messages.
         base: Weights of the base in place of those that the config names: a path or tensors by
-            name.
+            name; for adapters of a network of one's own, that network.
         alone: The config is that of the file itself, without what only training needs.
 
     Returns:
@@ -45,21 +47,20 @@ def load_model(
     """
     if saved is not None and is_merged(saved):
         if base is not None:
-            raise CheckpointError(f'{what} is a merged model, which holds its base: leave out base.')
+            raise CheckpointError(f'{what} is a merged model, with its base inside: give no base.')
         model = load_merged(cfg, saved, what)
     else:
         model = _on_base(cfg, saved, what, base, alone)
-    tell_data_set(model, saved)
+    own = dict(meta=dict(dataset_meta=cfg.get('dataset_meta'))) if alone else saved
+    tell_data_set(model, own)
     model.cfg = cfg
     return model.eval()
 
 
 def _on_base(
-    cfg: Config, saved: Mapping | None, what: str, base: BaseWeights, alone: bool
+    cfg: Config, saved: Mapping | None, what: str, base: BaseWeights | nn.Module, alone: bool
 ) -> nn.Module:
-    model = build_model(cfg)
-    if base is not None:
-        give_base(model, base)
+    model = _built(cfg, base)
     saved = saved and (converted(saved) or saved)
     state = None if saved is None else saved.get('state_dict', saved)
     if alone:
@@ -76,9 +77,23 @@ def _on_base(
         held = frozen_state_keys(model) & set(state) if partial else set()
         if partial:
             check_base(model, bases, what, held)
-            _note_starts(model, held)
+            held_keys(model, held)
         load_weights(model, state, saved, what)
         model.loaded = dict(base=bases, held=held)
+    return model
+
+
+def _built(cfg: Config, base: BaseWeights | nn.Module) -> nn.Module:
+    if isinstance(base, nn.Module):
+        if type_name(cfg.model) != AdaptedNetwork.__name__:
+            raise ValueError(
+                f'base: a network is for adapters of mtpeft.adapt, got {type(base).__name__} for a '
+                f'{type_name(cfg.model)}. Give the path of its weights, or tensors by name.'
+            )
+        return build_model(cfg, network=base)
+    model = build_model(cfg)
+    if base is not None:
+        give_base(model, base)
     return model
 
 
@@ -123,7 +138,7 @@ def _refuse_unnamed(model: nn.Module, saved: Mapping, what: str) -> None:
     """Raise CheckpointError where nothing says where the base of a file is."""
     for name, own in frozen_bases(model).items():
         known = saved.get(name) or {}
-        if not names_weights(own.base_cfg):
+        if not own.has_base and not names_weights(own.base_cfg):
             raise CheckpointError(
                 f'{what} holds adapters without their base, and its base came from a file '
                 f'({known.get("weights", "unknown")}, sha256 of its frozen entries '
@@ -131,7 +146,8 @@ def _refuse_unnamed(model: nn.Module, saved: Mapping, what: str) -> None:
             )
 
 
-def _note_starts(model: nn.Module, held: set[str]) -> None:
+def held_keys(model: nn.Module, held: set[str]) -> None:
+    """Let bases keep copies of what a file is about to change of them."""
     for name, own in frozen_bases(model).items():
         start = f'{name}.' if name else ''
         own.note_start({key[len(start) :] for key in held if key.startswith(start)})

@@ -51,7 +51,7 @@ def merged_state(
         model = _with_tasks(cfg, model, wanted)
     report = merge_parts(model)
     meta = dict(merged=_done(report), tasks=list(wanted), config=cfg.pretty_text)
-    meta |= noted_config(cfg)
+    meta |= noted_config(cfg, None if wanted else getattr(model, 'dataset_meta', None))
     return model, model.state_dict(), meta
 
 
@@ -83,7 +83,7 @@ def load_merged(cfg: Config, saved: Mapping, what: str) -> nn.Module:
         raise CheckpointError(
             f'{what} was merged otherwise than the config says ({len(differing)} layers, such as '
             f'{shown}). Use the config it was trained with, and the version of mtpeft that merged '
-            'it, or merge the checkpoint again (tools/model_converters/merge_adapters.py).'
+            'it, or merge the checkpoint again (`mtpeft merge`).'
         )
     load_checked(model, saved['state_dict'], what)
     return compact(model)

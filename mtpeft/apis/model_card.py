@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from mtpeft.adapters import Adapter
 from mtpeft.models.components import trainable_parameters
 
 _CARD = """---
@@ -82,8 +83,7 @@ def _base(meta: Mapping[str, Any]) -> str:
 
 
 def _methods(model: nn.Module) -> list[str]:
-    adapters = (getattr(module, 'adapter', None) for module in model.modules())
-    return sorted({type(adapter).__name__ for adapter in adapters if adapter is not None})
+    return sorted({type(m).__name__ for m in model.modules() if isinstance(m, Adapter)})
 
 
 def _tasks(model: nn.Module) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from torch import nn
@@ -70,22 +70,44 @@ def from_pretrained(
     Example:
         >>> model = from_pretrained('mtpeft:faar_efficientnet-lite2_scenes')  # doctest: +SKIP
     """
-    use_safe_loading()
-    cfg, path, what = _found(source, checkpoint)
-    saved = safe_load(path)
-    alone = cfg is None
-    if alone:
-        cfg = _own_config(saved, what, shipped=str(source).startswith(_SHIPPED))
+    opened = open_model(source, checkpoint)
     try:
-        model = load_model(cfg, saved, what, base, alone)
+        model = load_model(opened.cfg, opened.saved, opened.what, base, opened.alone)
     except PretrainedWeightsError as error:
-        if base is not None or not alone:
+        if base is not None or not opened.alone:
             raise
         raise PretrainedWeightsError(
-            f'{what} holds what was trained, without its base. {error} Or give it: '
+            f'{opened.what} holds what was trained, without its base. {error} Or give it: '
             'from_pretrained(..., base=PATH).'
         ) from error
     return model.to(device)
+
+
+class Opened(NamedTuple):
+    """What :func:`open_model` found.
+
+    Attributes:
+        cfg: The config of the model.
+        saved: What its file holds.
+        what: What messages call it.
+        alone: The config is the one inside of the file.
+    """
+
+    cfg: Config
+    saved: Mapping[str, Any]
+    what: str
+    alone: bool
+
+
+def open_model(source: str | Path | Config, checkpoint: str | Path | None = None) -> Opened:
+    """Config and content of a model, see :func:`from_pretrained`; nothing is built."""
+    use_safe_loading()
+    cfg, path, what = _found(source, checkpoint)
+    saved = safe_load(path)
+    if cfg is not None:
+        return Opened(cfg, saved, what, False)
+    cfg = _own_config(saved, what, shipped=str(source).startswith(_SHIPPED))
+    return Opened(cfg, saved, what, True)
 
 
 def _found(
@@ -108,7 +130,7 @@ def _found(
         raise CheckpointError(
             f'{path}: expected a model ({", ".join(_WEIGHTS)}) or a config (.py), got {path.name}.'
         )
-    if path.suffix in _WEIGHTS or not looks_like_hub(text):
+    if checkpoint is not None or path.suffix in _WEIGHTS or not looks_like_hub(text):
         return _by_name(text, checkpoint)
     folder = downloaded(text)
     return _in_folder(folder, checkpoint)[:2] + (f'Model {text}',)
@@ -121,7 +143,7 @@ def _by_name(text: str, checkpoint: str | Path | None) -> tuple[Config | None, P
     path = Path(text).expanduser()
     near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise FileNotFoundError(
-        f"{text}: no such file or folder. {hint(path.name, near) if near else ''} A model that "
+        f'{text}: no such file or folder. {hint(path.name, near) if near else ""} A model that '
         "mtpeft ships is 'mtpeft:NAME' (mtpeft.list_models()), a repository of the hub 'user/name'."
     )
 

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtpeft.checkpoints.config_text import read_config_text
 from mtpeft.checkpoints.files import CheckpointError, safe_load
+from mtpeft.checkpoints.plain_config import KEY, plain_config
 from mtpeft.checkpoints.rank_truncate import truncate
 from mtpeft.version import __version__
 
 _AVERAGED = 'ema_state_dict'
 _PREFIX = 'module.'
-_META = ('base', 'rank_pattern', 'idle_streams', 'tasks', 'cfg')
+_META = ('base', 'rank_pattern', 'idle_streams', 'tasks', 'cfg', KEY)
 
 
 def read(path: Path) -> dict:
@@ -86,9 +88,23 @@ def shorten_idle(meta: dict, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+def own_config(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as JSON, of the text of a checkpoint of an earlier version, where it can be had.
+
+    With it the file is loaded alone. Nothing of the text is run.
+    """
+    if KEY in meta:
+        return {}
+    try:
+        return {KEY: plain_config(read_config_text(meta.get('cfg') or '', meta.get('tasks') or ()))}
+    except CheckpointError as error:
+        print(f'The file will need its config beside it. {error}')
+        return {}
+
+
 def describe(meta: Mapping, weights: str, path: Path) -> dict[str, Any]:
     """The metadata of a published file."""
-    known = {key: meta[key] for key in _META if key in meta}
+    known = {**own_config(meta), **{key: meta[key] for key in _META if key in meta}}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(
         known, weights=weights, mtpeft_version=__version__,

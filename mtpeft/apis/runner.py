@@ -1,4 +1,4 @@
-"""From a config to a Runner of MMEngine, with everything that tools/train.py promises."""
+"""From a config to a Runner of MMEngine, with everything that ``mtpeft train`` promises."""
 
 import copy
 import os.path as osp

@@ -15,15 +15,16 @@ from mtpeft.registry import MODELS
 OURS = 'mtpeft'
 
 
-def build_model(cfg: Config) -> nn.Module:
+def build_model(cfg: Config, **given: Any) -> nn.Module:
     """The model of a config in the scope that the config says, ours by default.
 
     Args:
         cfg: A config with ``model`` and, if it is another than ours, ``default_scope``.
+        **given: Options of the model that no config has, such as a network.
     """
     scope = cfg.get('default_scope') or OURS
     init_default_scope(scope)
-    return (MODELS if scope == OURS else ROOT).build(cfg.model)
+    return (MODELS if scope == OURS else ROOT).build({**cfg.model, **given} if given else cfg.model)
 
 
 def merge_parts(model: nn.Module) -> MergeReport:

@@ -81,5 +81,6 @@ def _bases(model: nn.Module, held: set[str]) -> dict[str, dict]:
 
 
 def _dataset_meta(model: nn.Module) -> Mapping | None:
+    """Classes of a segmentor of mmsegmentation; tasks of ours know theirs."""
     meta = getattr(model, 'dataset_meta', None)
-    return meta if isinstance(meta, Mapping) else None
+    return meta if isinstance(meta, Mapping) and not getattr(model, 'tasks', None) else None

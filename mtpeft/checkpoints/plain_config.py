@@ -86,13 +86,15 @@ def plain_config(cfg: Mapping[str, Any], dataset_meta: Mapping | None = None) ->
     return kept
 
 
-def noted_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """``{KEY: plain_config(cfg)}``; nothing where JSON cannot hold the config, which is logged.
+def noted_config(
+    cfg: Mapping[str, Any], dataset_meta: Mapping | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """``{KEY: plain_config(cfg, dataset_meta)}``; nothing where JSON cannot hold the config.
 
-    For files that go with a config of Python all the same.
+    That is logged: such files go with a config of Python all the same.
     """
     try:
-        return {KEY: plain_config(cfg)}
+        return {KEY: plain_config(cfg, dataset_meta)}
     except CheckpointError as error:
         print_log(f'Files need their config beside them: {error}', logger='current')
         return {}

@@ -8,8 +8,8 @@ DESCRIPTION = """Write a trained model for inference: its adapters in the weight
 Shared adapters are folded into the backbone, task lanes become a weight for each task, a shared
 base of the heads a convolution for each task, and BatchNorms go into the convolutions before them;
 what is no change of a weight stays as it is. The table says what became of each layer. OUT is the
-whole model with its base. It goes where a checkpoint goes with `init_model` and
-`MultiTaskInferencer`, beside the same CONFIG, and cannot be trained.
+whole model with its base and its config. `mtpeft.from_pretrained` loads it alone, `init_model` as
+any checkpoint beside the same CONFIG. It cannot be trained.
 
 --tasks keeps some tasks only, which makes the file smaller. Where tasks read one another (XT-Cons,
 task tokens and prompts in the network), none can be left out: keep all and ask for some at run

@@ -7,9 +7,9 @@ DESCRIPTION = """Write what a run has trained as one small file to pass on.
 
 OUT holds the trained tensors of the checkpoint (also the base, where the checkpoint has it), of
 low-rank adapters the active components, and nothing that only a run needs (optimizer, schedulers,
-log). Its metadata, JSON by key, names the base, the ranks, the tasks, the config's text, the
-version of mtpeft, and the checkpoint it came from. OUT goes where a checkpoint goes: to
-`init_model`, tools/test.py, or load_from.
+log). Its metadata, JSON by key, names the base, the ranks, the tasks, the config (as JSON and as
+text), the version of mtpeft, and the checkpoint it came from. OUT goes where a checkpoint goes: to
+`init_model`, `mtpeft test`, or load_from; and `mtpeft.from_pretrained` loads it alone.
 
 Of a run with an EMAHook, the average is written, which is also what is evaluated. --ema refuses a
 checkpoint that has none, --no-ema writes the weights that were averaged.

@@ -44,7 +44,8 @@ class AdapterCheckpointHook(CheckpointHook):
     Of low-rank adapters it holds the active components, with nothing of the pruned ones, and
     ``meta['rank_pattern']`` says how many there are: ``{layer: {'shared' or task: rank}}``. (The
     optimizer's moments keep their shapes, since a resumed run needs them.) ``meta`` also has the
-    names of the ``tasks``, the config as JSON (``model_config``), and ``idle_streams``: ``{layer: [those whose adapter has no effect]}``.
+    names of the ``tasks``, the config as JSON (``model_config``), and ``idle_streams``:
+    ``{layer: [those whose adapter has no effect]}``.
 
     A file is written whole under a temporary name, then renamed; an older checkpoint is removed
     only after the new one is complete. What happens while saving (a full disk, a kill) leaves the
@@ -151,7 +152,9 @@ class AdapterCheckpointHook(CheckpointHook):
         if tasks:
             checkpoint['meta']['tasks'] = list(tasks)
         if self._config is None:
-            self._config = noted_config(runner.cfg)
+            # (tasks of ours know their classes)
+            classes = None if tasks else checkpoint['meta'].get('dataset_meta')
+            self._config = noted_config(runner.cfg, classes)
         checkpoint['meta'].update(self._config)
         if pattern:
             checkpoint['meta'].update(rank_pattern=pattern, idle_streams=idle_streams(model))

@@ -1,5 +1,7 @@
 """Models: backbones, necks, heads, decoders, losses and what holds them together."""
 
+from mtpeft.models.adapt import adapt
+from mtpeft.models.adapted_network import AdaptedNetwork
 from mtpeft.models.backbones import AdapterBackbone, TADFormerBackbone
 from mtpeft.models.components import (
     decoder_components,
@@ -37,11 +39,12 @@ from mtpeft.models.necks import (
 )
 
 __all__ = [
-    'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
-    'DistilledModel', 'DynamicWeightAverage', 'FixedWeighting', 'GeometricLoss', 'GradNorm',
-    'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder', 'MultiTaskDataPreprocessor', 'MultiTaskModel',
-    'NashMTL', 'NormalsL1Loss', 'PCGrad', 'PixelCrossEntropyLoss', 'ProjectionNeck',
-    'RandomLossWeighting', 'RescaleNeck', 'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD',
-    'TorchJD', 'UncertaintyWeighting', 'decoder_components', 'effective_components',
+    'AdaptedNetwork', 'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter',
+    'CrossTaskConsensus', 'DistilledModel', 'DynamicWeightAverage', 'FixedWeighting',
+    'GeometricLoss', 'GradNorm', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
+    'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NashMTL', 'NormalsL1Loss', 'PCGrad',
+    'PixelCrossEntropyLoss', 'ProjectionNeck', 'RandomLossWeighting', 'RescaleNeck',
+    'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD', 'TorchJD', 'UncertaintyWeighting', 'adapt',
+    'decoder_components', 'effective_components',
     'parameter_components',
 ]  # fmt: skip

@@ -1,13 +1,14 @@
 """The model: backbone, necks, decoder, and a loss a task."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
+from mtpeft.models.adapter_sets import by_chosen
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.models.build import build_module, number_type, unused_parameters
 from mtpeft.models.checks import check_channels, check_names, check_streams, not_finite
@@ -18,6 +19,7 @@ from mtpeft.models.losses.reduce import mean_over_processes
 from mtpeft.models.merging.model import merge_decoder
 from mtpeft.models.merging.report import MergeReport
 from mtpeft.models.merging.swaps import Merging, Swaps
+from mtpeft.models.plain_labels import Labels, samples_of
 from mtpeft.models.prediction import TestCfg, TestOptions, Tta, test_options
 from mtpeft.models.prediction.predict import Network, predictions, sizes_of, wide
 from mtpeft.models.requested import asked_of, call
@@ -137,10 +139,11 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
         # DistributedDataParallel reads this name: parameters without a gradient stall its reducer
         self._ddp_params_and_buffers_to_ignore = unused_parameters(self.backbone)
 
+    @by_chosen
     def forward(
         self,
         inputs: Tensor,
-        data_samples: Sequence[MultiTaskDataSample] | None = None,
+        data_samples: Labels | None = None,
         mode: str = 'tensor',
         tasks: Sequence[str] | None = None,
         **options: Any,
@@ -158,8 +161,7 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
             **options: Of :meth:`predict`, with ``mode='predict'``.
 
         Raises:
-            KeyError: an unknown task.
-            TypeError: an option that the mode does not have.
+            KeyError, TypeError: an unknown task; an option that the mode does not have.
         """
         if options and mode != 'predict':
             raise TypeError(f"{', '.join(options)}: of mode='predict', got mode='{mode}'.")
@@ -178,14 +180,17 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
             return self.predict(inputs, data_samples, tasks, **options)
         raise ValueError(f"mode='{mode}' is unknown. " + hint(mode, ('tensor', 'loss', 'predict')))
 
-    def loss(
-        self, inputs: Tensor, data_samples: Sequence[MultiTaskDataSample]
-    ) -> dict[str, Tensor]:
+    @by_chosen
+    def loss(self, inputs: Tensor, data_samples: Labels) -> dict[str, Tensor]:
         """Losses of a batch.
 
         A picture without a label for a task does not take part in that task's loss; without any
         such label the loss is 0 and still connected to every parameter. Under
         DistributedDataParallel every process has to call this equally often.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, normalised.
+            data_samples: One a picture, or tensors by task, see :func:`samples_of`.
 
         Returns:
             ``loss_<task>``: this process's share of the weighted losses, which sum to the
@@ -196,6 +201,8 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
             RuntimeError: the adapters are merged.
         """
         self.refuse_if_merged("mode='loss'")
+        if isinstance(data_samples, Mapping):
+            data_samples = samples_of(data_samples, self.tasks, len(inputs))
         logits = self._logits(inputs)
         at_input = functools.partial(self._to_input, inputs=inputs)
         raw = {name: task_loss(task, self.losses[name], logits[name], data_samples, at_input)
@@ -209,6 +216,7 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
         losses = {f'loss_{name}': value for name, value in weighted.items()}
         return {**losses, **{f'raw_{name}': value for name, value in values.items()}}
 
+    @by_chosen
     def predict(
         self,
         inputs: Tensor,

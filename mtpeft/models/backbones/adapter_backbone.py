@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,14 +15,14 @@ from mtpeft.adapters.plugins import Plugins
 from mtpeft.models.backbones.families import GenericFamily, family_of
 from mtpeft.models.backbones.frozen_base import FrozenBase
 from mtpeft.models.backbones.injection import adapt_network
-from mtpeft.models.backbones.networks import build_network
+from mtpeft.models.backbones.networks import build_network, described
 from mtpeft.models.backbones.parameters import (
     adapter_table,
     components_of,
     set_trainable,
     unread_parameters,
 )
-from mtpeft.models.backbones.pretrained import load_pretrained
+from mtpeft.models.backbones.pretrained import load_pretrained, names_weights
 from mtpeft.models.backbones.prompts import PromptOptions, make_token_stream
 from mtpeft.models.backbones.streams import Streams, streams_class
 from mtpeft.models.backbones.streams.tokens import TokenStream
@@ -31,6 +30,7 @@ from mtpeft.models.merging.backbone import merge_network, merged_state_dict
 from mtpeft.models.merging.report import MergeReport
 from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.registry import MODELS
+from mtpeft.utils.details import log_detail
 from mtpeft.utils.kinds import Clock, Network
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
@@ -51,7 +51,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
 
     Args:
         backbone: The network: ``dict(type='timm.<model name>', pretrained=..., **options)`` or
-            ``dict(type='mmseg.<backbone>', ...)``. See
+            ``dict(type='mmseg.<backbone>', ...)``, or one that is there, which is changed. See
             :func:`~mtpeft.models.backbones.pretrained.load_pretrained` for ``pretrained``;
             weights are loaded in :meth:`init_weights`, building needs no network.
         plugins: Adapters by pattern, each ``dict(cfg=dict(type='LoRA', rank=16),
@@ -112,7 +112,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
 
     def __init__(
         self,
-        backbone: Network,
+        backbone: Network | nn.Module,
         plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
         tap: Literal['post_merge', 'pre_merge'] | None = None,
@@ -131,13 +131,13 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             raise ValueError(f"tap='{tap}' is unknown. " + hint(tap, _TAPS))
         kind = streams_class(streams)
         strategy = kind.strategy(lane_strategy)
-        self.base_cfg = dict(backbone)
+        self.base_cfg = described(backbone)
         self.tasks = tuple(tasks) if tasks else ()
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f'Task names must differ, got {list(self.tasks)}.')
         self.tap = tap
         self.freeze = freeze
-        self.weights = 'random'
+        self.weights = 'given' if isinstance(backbone, nn.Module) else 'random'
         self.network = build_network(backbone)
         self.family = family_of(self.network)
         self._check_family()
@@ -155,11 +155,13 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         )
         self.token_stream = self._make_token_stream(prompts)
         self.streams = self._make_streams(kind, strategy, with_cp)
+        if self.weights == 'given':
+            self.keep_base()
         self.out_channels, self.strides = self.family.widths_and_strides(tap == 'post_merge')
         self.size_divisor = self.family.size_divisor
         if self.adapted:
             table = adapter_table(self.adapter_layers(), self.commons, self.lanes and self.tasks)
-            print_log(table, logger='current')
+            log_detail(table)
 
     # -- construction --------------------------------------------------------------------------
 
@@ -194,11 +196,8 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             PretrainedWeightsError: they cannot be had or do not fit.
         """
         self.refuse_if_merged('Pretrained weights cannot be loaded')
-        self.weights = load_pretrained(self.network, self.family, self.base_cfg)
-        for layer in self.adapter_layers().values():
-            layer.adapter.reset_from_weight(layer)
-        self.note_start()
-        self._is_init = self._has_base = True
+        if self.weights != 'given' or names_weights(self.base_cfg):
+            self.is_on_base(load_pretrained(self.network, self.family, self.base_cfg))
 
     # -- forward -------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The frozen network below adapters: which keys are its own, and which network it is."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,10 +26,14 @@ class FrozenBase(nn.Module):
     #: were the weights of the base loaded, or random ones asked for?
     _has_base = False
     #: what of the network is trained, as it was in the base; ``None``: not known
-    _start: dict[str, Tensor] | None = None
+    start: dict[str, Tensor] | None = None
 
     def init_weights(self) -> None:
         """Load the pretrained weights, see a subclass."""
+        raise NotImplementedError
+
+    def adapter_layers(self) -> Mapping[str, nn.Module]:
+        """Adapted layers by their name in the network, see a subclass."""
         raise NotImplementedError
 
     def note_start(self, keys: Collection[str] = ()) -> None:
@@ -43,20 +47,40 @@ class FrozenBase(nn.Module):
         if not self.freeze:
             return
         own, frozen = self.state_dict(), self.frozen_state_keys()
-        keys = {key for key in self._of_network(own) if key in keys or key not in frozen}
-        self._start = {**(self._start or {}), **{k: own[k].detach().clone() for k in keys}}
+        keys = {key for key in self.network_keys() if key in keys or key not in frozen}
+        self.start = {**(self.start or {}), **{k: own[k].detach().clone() for k in keys}}
 
-    def _of_network(self, keys: Iterable[str]) -> set[str]:
-        """Those of the network itself, without what lies beside its layers."""
+    def network_keys(self) -> set[str]:
+        """Keys of the network itself in the state dict, without what lies beside its layers."""
         beside = tuple(f'network.{name}.adapter.' for name in self.adapted)
+        keys = self.state_dict()
         return {key for key in keys if key.startswith('network.') and not key.startswith(beside)}
+
+    def is_on_base(self, weights: str) -> None:
+        """Note that the base was loaded, and start adapters from it.
+
+        Args:
+            weights: A word on where it came from.
+        """
+        self.weights = weights
+        for layer in self.adapter_layers().values():
+            layer.adapter.reset_from_weight(layer)
+        self.note_start()
+        self._is_init = self._has_base = True
+
+    @property
+    def has_base(self) -> bool:
+        """Is the base there, so that a state dict need not hold it?"""
+        return self._has_base
 
     def keep_base(self) -> None:
         """Load state dicts without a base onto the one that is here, random as it may be.
 
-        For who counts or draws adapters, and predicts nothing.
+        For who counts or draws adapters, and predicts nothing; and for a network that was given.
         """
         self._has_base = True
+        if self.weights == 'given':
+            self.note_start()
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any
@@ -103,7 +127,7 @@ class FrozenBase(nn.Module):
         if not self.freeze or self.merged:
             return set()  # merged weights hold what was trained
         trained = {n for n, p in self.named_parameters() if p.requires_grad}
-        return self._of_network(self.state_dict()) - trained
+        return self.network_keys() - trained
 
     def unread_state_keys(self) -> set[str]:
         """Keys of this module's state dict whose values no output depends on: of a final norm or a

@@ -22,31 +22,58 @@ def is_timm(cfg: Mapping) -> bool:
     return isinstance(cfg.get('type'), str) and cfg['type'].startswith(TIMM)
 
 
-def build_network(cfg: Mapping) -> nn.Module:
-    """Build a network with random weights.
+def build_network(cfg: Mapping | nn.Module) -> nn.Module:
+    """Build a network with random weights, to take levels of.
 
     Args:
         cfg: ``dict(type='timm.<model name>', **options of timm.create_model)`` or the config of
-            any registered backbone, e.g. ``dict(type='mmseg.SwinTransformer', ...)``.
+            any registered backbone, e.g. ``dict(type='mmseg.SwinTransformer', ...)``; or a network,
+            which is taken as it is.
 
     Raises:
         KeyError: an unknown timm model (the nearest names are given) or type.
         TypeError: an option that the model does not take.
         ValueError: an option of timm has more or fewer values than there are stages.
     """
+    return _network(cfg, _create)
+
+
+def make_network(cfg: Mapping | nn.Module) -> nn.Module:
+    """A network as it is used by itself, with its classifier: see :func:`build_network`."""
+    return _network(cfg, lambda name, options: timm.create_model(name, pretrained=False, **options))
+
+
+def described(cfg: Mapping | nn.Module) -> dict[str, Any]:
+    """The config of a network; of one that was given, its class alone.
+
+    Example:
+        >>> described(nn.Linear(2, 2))
+        {'type': 'torch.nn.modules.linear.Linear'}
+    """
+    if isinstance(cfg, nn.Module):
+        return dict(type=f'{type(cfg).__module__}.{type(cfg).__qualname__}')
+    return dict(cfg)
+
+
+def _network(cfg: Mapping | nn.Module, create: Callable[[str, Mapping], nn.Module]) -> nn.Module:
+    if isinstance(cfg, nn.Module):
+        return _called(cfg)
     options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
     if not is_timm(cfg):
         with DefaultScope.overwrite_default_scope(_scope(cfg['type'])):
             return MODELS.build({'type': cfg['type'], **options})
     check_stages(timm_entry(cfg['type']), options)
+    name = cfg['type'][len(TIMM) :]
     try:
-        network = _create(cfg['type'][len(TIMM) :], options)
+        return _called(create(name, options))
     except TypeError as error:
-        name = cfg['type'][len(TIMM) :]
         raise TypeError(f"timm model '{name}' was given a wrong option: {error}.") from error
+
+
+def _called(network: nn.Module) -> nn.Module:
+    """Let attention call qkv, which it may else read the weight of, past an adapter."""
     for module in network.modules():
         if hasattr(module, 'qkv_bias_separate'):
-            # else the attention reads the weight of qkv without calling the layer, past an adapter
             module.qkv_bias_separate = True
     return network
 

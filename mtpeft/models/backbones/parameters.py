@@ -35,17 +35,37 @@ def set_trainable(
     read = {n: p for n, p in network.named_parameters() if not n.startswith(unread)}
     for parameter in read.values():
         parameter.requires_grad_(not freeze)
-    groups = {**COMMON_GROUPS, **family.groups}
-    for pattern in train_also:
-        hits = [name for name in read if _matches(name, pattern, groups)]
+    train_named(read, train_also, family.groups, type(network).__name__)
+
+
+def train_named(
+    parameters: Mapping[str, nn.Parameter],
+    patterns: Sequence[str],
+    groups: Mapping[str, str],
+    kind: str,
+) -> None:
+    """Train the parameters that patterns name.
+
+    Args:
+        parameters: By name.
+        patterns: Groups, parts of names, or ``'re:<expression>'``.
+        groups: Of the family: regular expressions over whole names.
+        kind: Of the network, for messages.
+
+    Raises:
+        ValueError: a pattern hits nothing.
+    """
+    groups = {**COMMON_GROUPS, **groups}
+    for pattern in patterns:
+        hits = [name for name in parameters if _matches(name, pattern, groups)]
         if not hits:
-            pieces = {piece for n in read for piece in n.split('.') if not piece.isdigit()}
+            pieces = {piece for n in parameters for piece in n.split('.') if not piece.isdigit()}
             raise ValueError(
-                f"train_also: '{pattern}' matches no parameter of {type(network).__name__}. "
+                f"train_also: '{pattern}' matches no parameter of {kind}. "
                 + hint(pattern, [*groups, *pieces])
             )
         for name in hits:
-            read[name].requires_grad_(True)
+            parameters[name].requires_grad_(True)
 
 
 def unread_prefixes(family: Family, tap: str) -> tuple[str, ...]:

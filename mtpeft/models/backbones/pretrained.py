@@ -63,7 +63,24 @@ def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
     if source is None or source is False:
         return 'random'
     state = _fit_channels(_find(source, network, cfg), network)
-    _load_base(network, family, state, source)
+    _load_base(network, (*family.unread, *family.may_be_absent), state, source)
+    if isinstance(source, Mapping):
+        return 'given'
+    return str(source) if source is not True else cfg['type']
+
+
+def load_exactly(network: nn.Module, cfg: Mapping) -> str:
+    """As :func:`load_pretrained`, for a network with its classifier: every weight has to be there.
+
+    Args:
+        network: The network, with or without adapters.
+        cfg: Its config.
+    """
+    source = _source(cfg)
+    if source is None or source is False:
+        return 'random'
+    state = _from_timm_hub(cfg) if source is True else _find(source, network, cfg)
+    _load_base(network, (), _fit_channels(state, network), source)
     if isinstance(source, Mapping):
         return 'given'
     return str(source) if source is not True else cfg['type']
@@ -88,7 +105,7 @@ def _source(cfg: Mapping) -> Any:
 
 def _find(source: Any, network: nn.Module, cfg: Mapping) -> dict[str, Tensor]:
     if source is True:
-        return _from_timm_hub(cfg)
+        return _from_timm_hub({'num_classes': 0, **cfg})
     if isinstance(source, Mapping):
         return _convert(dict(source), network)
     if not isinstance(source, (str, Path)):
@@ -110,8 +127,7 @@ def _from_timm_hub(cfg: Mapping) -> dict[str, Tensor]:
             'checkpoint.'
         )
     name = cfg['type'][len(TIMM) :]
-    own = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
-    options = {'num_classes': 0, **own}
+    options = {k: v for k, v in cfg.items() if k not in ('type', 'pretrained', 'init_cfg')}
     try:
         return timm.create_model(name, pretrained=True, **options).state_dict()
     except Exception as error:  # whatever the hub client raises, weights are missing
@@ -164,12 +180,16 @@ def shipped(name: str) -> Path:
     Raises:
         PretrainedWeightsError: there is none of that name.
     """
-    folder = Path(str(resources.files('mtpeft') / 'weights'))
-    path = folder / f'{name}.safetensors'
-    if not path.is_file():
-        known = [p.stem for p in folder.glob('*.safetensors')]
+    known = shipped_names()
+    if name not in known:
         raise PretrainedWeightsError(f"mtpeft ships no weights '{name}'. " + hint(name, known))
-    return path
+    return known[name]
+
+
+def shipped_names() -> dict[str, Path]:
+    """The files of weights that mtpeft ships, by name."""
+    folder = Path(str(resources.files('mtpeft') / 'weights'))
+    return {path.stem: path for path in sorted(folder.glob('*.safetensors'))}
 
 
 def _read(source: str) -> dict[str, Tensor]:
@@ -231,10 +251,11 @@ def _fit_channels(state: Mapping, network: nn.Module) -> Mapping:
     return {**state, key: repeated * (3 / channels)}
 
 
-def _load_base(network: nn.Module, family: Family, state: Mapping, source: Any) -> None:
+def _load_base(
+    network: nn.Module, optional: tuple[str, ...], state: Mapping, source: Any
+) -> None:  # fmt: skip
     named = 'given' if isinstance(source, Mapping) else source
     own = {k: v for k, v in network.state_dict().items() if '.adapter.' not in k}
-    optional = (*family.unread, *family.may_be_absent)
     # counters and position indices are no weights: they follow from the architecture
     weights = [k for k, v in own.items() if v.is_floating_point() and not k.startswith(optional)]
     missing = [k for k in weights if k not in state]
