@@ -94,8 +94,8 @@ def _check(args: argparse.Namespace, model: Any, exported: Any, size: Any) -> in
     run_file = runner_of(exported.path)
     pictures = pictures_for(module, size, args.check)
     bad = False
-    source = 'pictures of --check' if args.check else 'rendered scenes'
-    print(f'compared on {len(pictures)} {source}:')
+    source = 'of --check' if args.check else 'rendered'
+    print(f'compared on {len(pictures)} picture{"s" * (len(pictures) > 1)} ({source}):')
     for row in differences(module, run_file, pictures):
         print(f'  {row.task}: {row}')
         bad |= row.largest > (_HALF if args.half else _SAME)

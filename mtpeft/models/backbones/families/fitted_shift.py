@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmseg.models.backbones.swin import ShiftWindowMSA
-from timm.models.swin_transformer import SwinTransformerBlock, window_partition
+from timm.models.swin_transformer import SwinTransformerBlock, window_partition, window_reverse
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import Tensor, nn
 
@@ -58,6 +58,12 @@ class FittedMSA(_FittedShift, ShiftWindowMSA):
     @property
     def shift_size(self) -> int:
         return self._shift(self.__dict__['shift_size'], 0)
+
+    def window_reverse(self, windows: Tensor, H: int, W: int) -> Tensor:
+        """mmseg's, which makes a plain number of the pictures; a graph is exported for any."""
+        if not exporting():
+            return super().window_reverse(windows, H, W)
+        return window_reverse(windows, (self.window_size, self.window_size), H, W)
 
 
 def fit_shifts(network: nn.Module) -> None:
