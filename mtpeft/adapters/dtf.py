@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtpeft.ops.plain import exporting
+from mtpeft.utils.exporting import exported
 
 _TAPS = 9
 
@@ -78,7 +78,7 @@ def depthwise(z: Tensor, kernel: Tensor) -> Tensor:
         >>> depthwise(torch.ones(1, 1, 2, 2), torch.ones(1, 3, 3)).flatten().tolist()
         [4.0, 4.0, 4.0, 4.0]
     """
-    if exporting():  # groups are a number, which would be that of the pictures
+    if exported():  # groups are a number, which would be that of the pictures
         return _by_taps(z, kernel)
     channels = math.prod(z.shape[:-2])
     kernel = kernel.expand(*z.shape[:-2], 3, 3).reshape(channels, 1, 3, 3)

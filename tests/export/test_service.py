@@ -73,7 +73,14 @@ def test_the_service_of_the_page(exported, monkeypatch):
 def test_a_file_runs_where_there_is_no_mtpeft_and_no_torch(exported, tmp_path):
     pictures = noise(2)
     np.save(tmp_path / 'in.npy', pictures)
-    command = [sys.executable, '-c', ALONE, exported.path, tmp_path / 'in.npy', tmp_path / 'out.npz']
+    command = [
+        sys.executable,
+        '-c',
+        ALONE,
+        exported.path,
+        tmp_path / 'in.npy',
+        tmp_path / 'out.npz',
+    ]
     subprocess.run(command, check=True, timeout=120)
     found = np.load(tmp_path / 'out.npz')
     for name, maps in wanted(exported, pictures).items():

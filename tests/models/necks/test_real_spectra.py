@@ -48,7 +48,7 @@ def test_the_neck_with_real_numbers(options, monkeypatch):
          for t in neck.streams}  # fmt: skip
     with torch.no_grad():
         wanted = neck(x)
-        monkeypatch.setattr(spectra, 'exporting', lambda: True)
+        monkeypatch.setattr(spectra, 'exported', lambda: True)
         found = neck(x)
     for name, levels in wanted.items():
         for a, b in zip(found[name], levels, strict=True):

@@ -11,7 +11,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import Tensor, nn
 
 from mtpeft.adapters.lanes.current import now
-from mtpeft.ops.plain import exporting
+from mtpeft.utils.exporting import exported
 
 
 class _FittedShift:
@@ -29,7 +29,7 @@ class _FittedTimm(_FittedShift):
 
     def get_attn_mask(self, x: Tensor | None = None, **options: Any) -> Tensor | None:
         """timm's mask; in a graph that is exported, by few operators instead of ten a block."""
-        if x is None or not exporting():
+        if x is None or not exported():
             return super().get_attn_mask(x, **options)
         return None if not any(self.shift_size) else _mask(x, self.window_size, self.shift_size)
 
@@ -61,7 +61,7 @@ class FittedMSA(_FittedShift, ShiftWindowMSA):
 
     def window_reverse(self, windows: Tensor, H: int, W: int) -> Tensor:
         """mmseg's, which makes a plain number of the pictures; a graph is exported for any."""
-        if not exporting():
+        if not exported():
             return super().window_reverse(windows, H, W)
         return window_reverse(windows, (self.window_size, self.window_size), H, W)
 
