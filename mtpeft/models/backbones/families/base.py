@@ -181,8 +181,12 @@ class Family:
 
     def padded(self, x: Tensor) -> Tensor:
         """Zeros at the right and the bottom up to a multiple of :attr:`patch_size`."""
-        bottom, right = (-side % self.patch_size for side in x.shape[-2:])
-        return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+        if self.patch_size == 1:
+            return x
+        patch = self.patch_size
+        bottom, right = ((patch - side % patch) % patch for side in x.shape[-2:])
+        needed = any(not isinstance(side, int) or side for side in (bottom, right))
+        return F.pad(x, (0, right, 0, bottom)) if needed else x
 
     @property
     def size_divisor(self) -> int:
