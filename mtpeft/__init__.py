@@ -7,12 +7,14 @@ the stock MMEngine Runner around them.
 from importlib import import_module
 from typing import Any
 
-from mtpeft.utils.dependencies import find_mmseg_configs, require_openmmlab, warn_of_twins
+from mtpeft.utils.dependencies import find_package_configs, require_openmmlab, warn_of_twins
+from mtpeft.utils.opencv import check_opencv
 from mtpeft.version import __version__
 
 require_openmmlab()
 warn_of_twins()
-find_mmseg_configs()
+check_opencv()
+find_package_configs()
 
 #: names of the package itself, and where they are; imported when they are first asked for
 _WHERE = {

@@ -113,9 +113,12 @@ OPTIM_WRAPPER_CONSTRUCTORS = _Registry(
 )
 
 # Kinds that mtpeft adds nothing to. With default_scope = 'mtpeft' MMEngine looks for a child of
-# every root registry and warns, each time it builds something, where there is none.
+# every root registry and warns, each time it builds something, where there is none. (Without a
+# location it would call `mtpeft.utils.register_all_modules`.)
 PLAIN = {
-    kind: _Registry(getattr(root, kind).name, parent=getattr(root, kind), scope='mtpeft')
+    kind: _Registry(
+        getattr(root, kind).name, parent=getattr(root, kind), scope='mtpeft', locations=[__name__]
+    )
     for kind in (
         'FUNCTIONS', 'INFERENCERS', 'LOG_PROCESSORS', 'LOOPS', 'MODEL_WRAPPERS',
         'OPTIMIZERS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS', 'VISBACKENDS',

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 import mtpeft
 
 ROOT = Path(__file__).parents[1]
+#: extras that the package imports something of
+INSTALLED = ('runtime', 'mm', 'data', 'demo', 'export', 'balance')
 FILES = sorted((ROOT / 'requirements').glob('*.txt'))
 LINES = [(path, line) for path in FILES for line in path.read_text().splitlines() if line.strip()]
 
@@ -73,7 +75,7 @@ def test_what_is_imported_is_required():
     files = [p for folder in ('mtpeft', 'tools') for p in (ROOT / folder).rglob('*.py')]
     foreign = {name for path in files for name in imported(path)}
     foreign -= {*sys.stdlib_module_names, 'mtpeft'}
-    known = {name.lower() for extra in ('runtime', 'mm', 'data') for name in listed(extra)}
+    known = {name.lower() for extra in INSTALLED for name in listed(extra)}
     distributions = packages_distributions()
     for name in foreign:
         found = {d.lower() for d in distributions.get(name, [name])}

@@ -1,6 +1,7 @@
 """What a script calls: runs and inference."""
 
-from mtpeft.apis.inference import MultiTaskInferencer, draw_predictions, init_model
+from mtpeft.apis.inference import draw_predictions, init_model
+from mtpeft.apis.inferencer import MultiTaskInferencer
 from mtpeft.apis.models_list import list_models
 from mtpeft.apis.pretrained import from_pretrained
 from mtpeft.apis.runner import build_runner

@@ -83,7 +83,7 @@ def load_merged(cfg: Config, saved: Mapping, what: str) -> nn.Module:
         raise CheckpointError(
             f'{what} was merged otherwise than the config says ({len(differing)} layers, such as '
             f'{shown}). Use the config it was trained with, and the version of mtpeft that merged '
-            'it, or merge the checkpoint again (tools/model_converters/merge_adapters.py).'
+            'it, or merge the checkpoint again (`mtpeft merge`).'
         )
     load_checked(model, saved['state_dict'], what)
     return compact(model)

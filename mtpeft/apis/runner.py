@@ -1,4 +1,4 @@
-"""From a config to a Runner of MMEngine, with everything that tools/train.py promises."""
+"""From a config to a Runner of MMEngine, with everything that ``mtpeft train`` promises."""
 
 import copy
 import os.path as osp
@@ -16,6 +16,7 @@ from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.checkpoints.work_dir import checkpoint_folder, last_checkpoint
 from mtpeft.hooks.integrity_hook import ensure_integrity
 from mtpeft.hooks.recipe_hook import ensure_recipe
+from mtpeft.hooks.task_gradients_hook import ensure_task_gradients
 from mtpeft.utils.compiling import compile_parts
 from mtpeft.utils.dist import check_launcher, init_distributed, unwrap
 from mtpeft.utils.type_names import type_name
@@ -102,6 +103,7 @@ def build_runner(
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     refuse_empty_training(runner)
     ensure_recipe(runner)
+    ensure_task_gradients(runner)
     ensure_integrity(runner)
     unwrap(runner.model).cfg = runner.cfg  # save_pretrained asks for it
     if compile:

@@ -103,8 +103,8 @@ def as_checkpoint(data: Any, path: str | os.PathLike) -> Checkpoint:
     if problem:
         raise CheckpointError(
             f"Checkpoint {path}: expected tensors by name, or a dict with them as 'state_dict', "
-            f'{problem}. It was not loaded. Use a file that a training, publish_model.py or '
-            'merge_adapters.py wrote.'
+            f'{problem}. It was not loaded. Use a file that a training, `mtpeft publish` or '
+            '`mtpeft merge` wrote.'
         )
     _check_contents(data, path)
     checkpoint = Checkpoint(data)

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from mtpeft.cli.quiet import quiet
 from mtpeft.utils.suggest import hint
 
 _HELP = ('-h', '--help')
@@ -67,5 +69,9 @@ def call(name: str, module: ModuleType, words: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     module.add_arguments(parser)
+    parser.add_argument(
+        '-v', '--verbose', action='store_true', help='show reports and warnings of libraries too'
+    )
     args = parser.parse_args(list(words))
-    return module.run(args) or 0
+    with nullcontext() if args.verbose else quiet():
+        return module.run(args) or 0

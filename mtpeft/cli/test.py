@@ -44,6 +44,7 @@ def _test(args: argparse.Namespace) -> None:
 
     from mtpeft.apis import build_runner
     from mtpeft.apis.read_config import read_config
+    from mtpeft.cli.first_screen import print_first_screen
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args)
@@ -55,6 +56,7 @@ def _test(args: argparse.Namespace) -> None:
     runner = build_runner(
         cfg, work_dir=args.work_dir, checkpoint=args.checkpoint, launcher=args.launcher
     )
+    print_first_screen(runner, 'test')
     metrics = runner.test()
     if args.out and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

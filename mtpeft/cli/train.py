@@ -65,11 +65,13 @@ def run(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from mmengine.dist import is_distributed
 
+    from mtpeft.cli.first_screen import print_first_screen
     from mtpeft.utils import signals
 
     runner = None
     try:
         runner = _build(args)
+        print_first_screen(runner, 'train')
         runner.train()
     except KeyboardInterrupt:
         raise SystemExit(f'Interrupted{how_to_go_on(runner)}') from None

@@ -152,7 +152,7 @@ class FolderDataset(MultiTaskDataset):
                 f'{self._columns(infos, missing)}'
                 'Complete the data (docs/data_preparation.md), take the pictures out of the split, '
                 'or set allow_missing_labels=True when it is labels that some pictures lack. '
-                'tools/misc/check_dataset.py lists every file.'
+                '`mtpeft data check` lists every file.'
             )
 
     def _columns(self, infos: list[dict], missing: list[Path]) -> str:

@@ -51,11 +51,11 @@ def check_root(name: str, root: Path, tree: str, layout: str | None) -> None:
 def _help(layout: str | None) -> str:
     if layout is None:
         return 'docs/your_own_data.md shows how a folder is described.'
-    converters = ['scenes_export.py writes a stand-in of the same layout']
+    converters = ['`mtpeft data scenes` writes a stand-in of the same layout']
     if layout == 'NYUDMT':
-        converters.insert(0, "nyudv2.py builds it from NYU's original files")
+        converters.insert(0, "`mtpeft data nyudv2` builds it from NYU's original files")
     return (
-        'docs/data_preparation.md says where the data comes from; in tools/dataset_converters, '
+        'docs/data_preparation.md says where the data comes from; '
         + '; '.join(converters) + '.'
     )  # fmt: skip
 

@@ -71,8 +71,8 @@ def _nyu_files(name: str, root: Path) -> str:
         return ''
     splits = root / 'splits.mat'
     text = (
-        f"{root / _NYU_FILE} is NYU's original file, which has to be converted:\n    python "
-        f'tools/dataset_converters/nyudv2.py {root / _NYU_FILE} {splits} data/NYUD_MT'
+        f"{root / _NYU_FILE} is NYU's original file, which has to be converted:\n    "
+        f'mtpeft data nyudv2 {root / _NYU_FILE} {splits} data/NYUD_MT'
     )
     return text if splits.is_file() else f'{text}\n{splits} is missing: get it as well.'
 
@@ -111,7 +111,7 @@ def _other_copy(root: Path) -> str:
                 '(often of 13 classes, resized, pictures stored as numbers). '
                 "type='FolderMT' reads it as it is, with num_classes of semseg set to its classes "
                 "(docs/your_own_data.md). Its labels cannot be turned into NYU's 40 classes: those "
-                "come from NYU's original files, by tools/dataset_converters/nyudv2.py."
+                "come from NYU's original files, by `mtpeft data nyudv2`."
             )
     return ''
 

@@ -66,7 +66,7 @@ def _read(path: str | Path) -> Mapping:
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"baselines file '{path}' is no JSON ({error}). Expected "
-            '{"baselines": {"<task>": <value>, ...}}, as tools/compare.py writes it; a dict in the '
+            '{"baselines": {"<task>": <value>, ...}}, as `mtpeft compare` writes it; a dict in the '
             'config does as well.'
         ) from None
     if not isinstance(content, Mapping) or not isinstance(content.get('baselines'), Mapping):

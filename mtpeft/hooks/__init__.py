@@ -19,6 +19,7 @@ from mtpeft.hooks.save_predictions_hook import SavePredictionsHook
 from mtpeft.hooks.spare_checkpoint_hook import SpareCheckpointHook
 from mtpeft.hooks.summary_hook import SummaryHook
 from mtpeft.hooks.sync_norm_stats_hook import SyncNormStatsHook
+from mtpeft.hooks.task_gradients_hook import TaskGradientsHook
 from mtpeft.hooks.unfreeze_hook import UnfreezeHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
@@ -27,5 +28,5 @@ __all__ = [
     'FrequencyHook', 'IntegrityHook', 'MagnitudePenaltyHook', 'PDRSHook', 'PDRSPlusHook',
     'PredictionGridHook', 'RankAllocatorHook', 'RecipeHook', 'ReproducibleEpochHook', 'ResultHook',
     'ResumedValidationHook', 'SavePredictionsHook', 'SpareCheckpointHook', 'SummaryHook',
-    'SyncNormStatsHook', 'UnfreezeHook',
+    'SyncNormStatsHook', 'TaskGradientsHook', 'UnfreezeHook',
 ]  # fmt: skip

@@ -147,7 +147,7 @@ class CheckpointGuardHook(Hook):
                 raise CheckpointError(
                     f'{error}\nTo keep what fits and start the rest anew: '
                     f"load_from=dict(checkpoint='{getattr(checkpoint, 'source', 'FILE')}', "
-                    'partial=True), or --partial of tools/train.py.'
+                    'partial=True), or --partial of `mtpeft train`.'
                 ) from None
         if len(found.gone) + len(found.other) == len(state):
             raise CheckpointError(

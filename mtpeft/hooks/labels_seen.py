@@ -59,7 +59,7 @@ class LabelsSeen:
             runner.logger.warning(
                 f"Task '{name}': no label of this epoch has a valid pixel (one that is not "
                 f'{tasks[name].ignore_value:g}), so it learns nothing. It is marked in the results '
-                'and has no part in Delta_m. tools/misc/check_dataset.py looks at all labels.'
+                'and has no part in Delta_m. `mtpeft data check` looks at all labels.'
             )
         self.untrained = without
 

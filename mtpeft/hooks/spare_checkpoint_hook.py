@@ -20,7 +20,7 @@ class SpareCheckpointHook(Hook):
     """Keeps in memory the checkpoint of an epoch after which none is written.
 
     With ``interval=10`` of the checkpoint hook, a run that ends by SIGTERM in epoch 19 would lose
-    nine epochs; :meth:`write` saves the state after epoch 18 then. (tools/train.py does so.) It
+    nine epochs; :meth:`write` saves the state after epoch 18 then. (``mtpeft train`` does so.) It
     takes the memory of one checkpoint, and the time to make it.
 
     Example:

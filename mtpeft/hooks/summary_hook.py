@@ -10,6 +10,7 @@ from torch import nn
 
 from mtpeft.hooks.labels_seen import LabelsSeen
 from mtpeft.registry import HOOKS
+from mtpeft.utils.details import DETAIL
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.tables import table
 
@@ -32,11 +33,13 @@ class SummaryHook(Hook):
 
     def __init__(self) -> None:
         self._table = ''
+        self._shown = False
         self._labels = LabelsSeen()
         self._batches = 0
 
     def before_train(self, runner: Runner) -> None:
-        runner.logger.info('Trainable parameters:\n' + parameter_table(unwrap(runner.model)))
+        counts = parameter_table(unwrap(runner.model))
+        runner.logger.info('Trainable parameters:\n' + counts, extra=DETAIL)
         self._labels.start(runner)
 
     def before_train_iter(
@@ -66,14 +69,22 @@ class SummaryHook(Hook):
         self._labels.load(checkpoint)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping | None = None) -> None:
-        self._table = result_table(metrics, runner.val_loop.evaluator)
+        self._keep(metrics, runner.val_loop.evaluator)
 
     def after_test_epoch(self, runner: Runner, metrics: Mapping | None = None) -> None:
-        self._table = result_table(metrics, runner.test_loop.evaluator)
+        self._keep(metrics, runner.test_loop.evaluator)
+
+    def _keep(self, metrics: Mapping | None, evaluator: Evaluator) -> None:
+        from mtpeft.evaluation import MultiTaskEvaluator
+
+        self._table = result_table(metrics, evaluator)
+        # which has just logged it
+        self._shown = isinstance(evaluator, MultiTaskEvaluator)
 
     def after_run(self, runner: Runner) -> None:
         if self._table:
-            runner.logger.info('Final metrics:\n' + self._table)
+            extra = DETAIL if self._shown else None
+            runner.logger.info('Final metrics:\n' + self._table, extra=extra)
         for name in ('best_ckpt', 'last_ckpt'):
             if name in runner.message_hub.runtime_info:
                 path = os.path.join(runner.work_dir, runner.message_hub.get_info(name))

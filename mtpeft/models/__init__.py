@@ -12,7 +12,17 @@ from mtpeft.models.data_preprocessor import MultiTaskDataPreprocessor
 from mtpeft.models.decoders import MultiHeadDecoder, SharedBaseDecoder
 from mtpeft.models.distillation import DistilledModel
 from mtpeft.models.heads import HRNetHead
-from mtpeft.models.loss_weighting import FixedWeighting, UncertaintyWeighting
+from mtpeft.models.loss_weighting import (
+    DynamicWeightAverage,
+    FixedWeighting,
+    GeometricLoss,
+    GradNorm,
+    NashMTL,
+    PCGrad,
+    RandomLossWeighting,
+    TorchJD,
+    UncertaintyWeighting,
+)
 from mtpeft.models.losses import (
     BalancedBCELoss,
     MaskedL1Loss,
@@ -29,11 +39,12 @@ from mtpeft.models.necks import (
 )
 
 __all__ = [
-    'AdaptedNetwork', 'AdapterBackbone', 'BalancedBCELoss',
-    'ChannelwiseSpectralFilter', 'CrossTaskConsensus',
-    'DistilledModel', 'FixedWeighting', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
-    'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NormalsL1Loss', 'PixelCrossEntropyLoss',
-    'ProjectionNeck', 'RescaleNeck', 'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD',
-    'UncertaintyWeighting', 'adapt', 'decoder_components', 'effective_components',
+    'AdaptedNetwork', 'AdapterBackbone', 'BalancedBCELoss', 'ChannelwiseSpectralFilter',
+    'CrossTaskConsensus', 'DistilledModel', 'DynamicWeightAverage', 'FixedWeighting',
+    'GeometricLoss', 'GradNorm', 'HRNetHead', 'MaskedL1Loss', 'MultiHeadDecoder',
+    'MultiTaskDataPreprocessor', 'MultiTaskModel', 'NashMTL', 'NormalsL1Loss', 'PCGrad',
+    'PixelCrossEntropyLoss', 'ProjectionNeck', 'RandomLossWeighting', 'RescaleNeck',
+    'SharedBaseDecoder', 'TADFormerBackbone', 'TSPD', 'TorchJD', 'UncertaintyWeighting', 'adapt',
+    'decoder_components', 'effective_components',
     'parameter_components',
 ]  # fmt: skip

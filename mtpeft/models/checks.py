@@ -37,7 +37,7 @@ def not_finite(
         pictures = ', '.join(str(samples[i].get('img_path')) for i in bad)
         lines.append(f"Loss of task '{name}' is {raw[name].item()} in pictures: {pictures}.")
     return ' '.join(lines) + (
-        ' Look at their labels (tools/misc/browse_dataset.py), lower the learning rate, clip '
+        ' Look at their labels (`mtpeft data browse`), lower the learning rate, clip '
         'gradients or train without AMP. check_finite=False goes on regardless.'
     )
 

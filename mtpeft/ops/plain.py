@@ -40,3 +40,8 @@ def plain() -> Iterator[None]:
 def plain_ops() -> bool:
     """Do formulas run in their plain form? Also while a graph is exported, for other runtimes."""
     return _switch.plain or _is_exporting()
+
+
+def exporting() -> bool:
+    """Is a graph made for another runtime, which knows fewer operators than PyTorch?"""
+    return _is_exporting()

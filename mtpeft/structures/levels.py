@@ -91,6 +91,18 @@ def check_levels(levels: Levels, widths: Sequence[int]) -> None:
         )
 
 
+def apart(x: Tensor, count: int) -> tuple[Tensor, ...]:
+    """What lies behind one another on the batch axis, ``(count B, ...)``, as ``count`` tensors.
+
+    As ``x.chunk(count)``, which a graph of any B cannot have.
+
+    Example:
+        >>> [part.tolist() for part in apart(torch.arange(6), 3)]
+        [[0, 1], [2, 3], [4, 5]]
+    """
+    return x.unflatten(0, (count, -1)).unbind()
+
+
 def largest(levels: Levels) -> tuple[int, int]:
     """(h, w) of the largest level."""
     return tuple(max((level.shape[-2:] for level in levels), key=lambda s: s[0] * s[1]))

@@ -55,17 +55,18 @@ def warn_of_twins() -> None:
     )
 
 
-def find_mmseg_configs() -> None:
-    """Let ``_base_ = 'mmseg::...'`` find the configs that the maintained build has.
+def find_package_configs() -> None:
+    """Let ``_base_ = 'mtpeft::...'`` find our configs, and ``'mmseg::...'`` those of mmseg.
 
-    MMEngine looks for a package of the name ``mmsegmentation`` and asks for it to be installed,
-    which would overwrite the maintained build. By the name of the module it finds either.
+    MMEngine has a list of packages, without ours. For mmseg it looks for a package of the name
+    ``mmsegmentation`` and asks for it to be installed, which would overwrite the maintained build.
+    By the name of the module it finds either.
     """
-    if _installed(['mmsegmentation']):
-        return
     from mmengine.config.utils import MODULE2PACKAGE
 
-    MODULE2PACKAGE['mmseg'] = 'mmseg'
+    MODULE2PACKAGE['mtpeft'] = 'mtpeft'
+    if not _installed(['mmsegmentation']):
+        MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
 def _installed(names: Iterable[str]) -> list[str]:

@@ -69,6 +69,15 @@ def wrap_compiled(
     module._compiled_call_impl = wrapped
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Was ``compile()`` of a module called? (``Module._compiled_call_impl``, 2.14.1)
+
+    Raises:
+        ImportError: this torch keeps the graph elsewhere.
+    """
+    return private(module, '_compiled_call_impl', '2.14.1') is not None
+
+
 def overflows(
     scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer
 ) -> Iterable[Tensor]:  # fmt: skip

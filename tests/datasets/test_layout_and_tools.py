@@ -15,7 +15,7 @@ def test_a_missing_or_empty_root_says_what_belongs_there(tmp_path, cls, tree):
         with pytest.raises(FileNotFoundError) as caught:
             cls(tasks=['semseg'], data_root=root)
         assert 'It holds' not in str(caught.value)
-        for part in (problem, str(root), tree, 'docs/data_preparation.md', 'scenes_export.py'):
+        for part in (problem, str(root), tree, 'docs/data_preparation.md', 'mtpeft data scenes'):
             assert part in str(caught.value)
 
 
@@ -51,8 +51,8 @@ def test_the_folder_below_and_beside_are_recognised(nyud_root, pascal_root):
 def test_the_original_files_of_nyu_name_the_converter(tmp_path):
     (tmp_path / 'nyu_depth_v2_labeled.mat').write_bytes(b'')
     text = refused(tmp_path)
-    command = f'nyudv2.py {tmp_path}/nyu_depth_v2_labeled.mat {tmp_path}/splits.mat data/NYUD_MT'
-    assert f'python tools/dataset_converters/{command}' in text
+    command = f'nyudv2 {tmp_path}/nyu_depth_v2_labeled.mat {tmp_path}/splits.mat data/NYUD_MT'
+    assert f'mtpeft data {command}' in text
     assert f'{tmp_path}/splits.mat is missing' in text
     (tmp_path / 'splits.mat').write_bytes(b'')
     text = refused(tmp_path)
@@ -77,7 +77,7 @@ def test_other_copies_are_named(tmp_path, folders, said):
         (tmp_path / folder).mkdir(parents=True)
         np.save(tmp_path / folder / '0.npy', np.zeros(1))
     text = refused(tmp_path)
-    for part in (said, "type='FolderMT'", 'dataset_converters/nyudv2.py', 'num_classes'):
+    for part in (said, "type='FolderMT'", 'mtpeft data nyudv2', 'num_classes'):
         assert part in text
 
 

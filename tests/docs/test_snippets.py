@@ -6,16 +6,22 @@ import shlex
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import pytest
-from helpers.markdown import PAGES, ROOT, blocks, commands
+from helpers.markdown import PAGES, ROOT, blocks, commands, own_commands
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
 from mtpeft import registry
+from mtpeft.cli import main
+from mtpeft.utils.shipped import find_config
 
 MAX_SKIPPED = 3
+#: commands whose first word is a config
+TAKE_CONFIGS = ('train', 'test', 'params', 'merge')
 WITH_CODE = [page for page in PAGES if blocks(page, 'python')]
+OWN = sorted({(page, command) for page in PAGES for command in own_commands(page)})
 COMMANDS = sorted({(page, command) for page in PAGES for command in commands(page)})
 
 
@@ -94,6 +100,25 @@ def test_commands_name_files_and_options_that_exist(page, command, capsys, monke
     for word in rest:
         if word.startswith('--'):
             assert word.split('=')[0] in known, f'{tool.name} has no option {word}: {known}'
+
+
+@pytest.mark.parametrize(('page', 'command'), OWN, ids=[f'{p.name}: {c[:60]}' for p, c in OWN])
+def test_commands_of_mtpeft_name_configs_and_options_that_exist(page, command, capsys):
+    words = shlex.split(command)[1:]
+    if words[0].startswith('-'):
+        assert main(words) == 0
+        return
+    named = words[: 2 if words[0] == 'data' else 1]
+    with pytest.raises(SystemExit) as stopped:
+        main([*named, '--help'])
+    assert stopped.value.code == 0
+    known = set(re.findall(r'--[a-z][\w-]*|-v', capsys.readouterr().out))
+    rest = words[len(named) :]
+    for word in rest:
+        assert word[0] != '-' or word.split('=')[0] in known, f'no option {word}: {known}'
+    written = {Path(block.file).name for block in blocks(page) if block.file}
+    if named[0] in TAKE_CONFIGS and rest[0] not in written:
+        find_config(rest[0])
 
 
 def options_of(tool, capsys, monkeypatch):

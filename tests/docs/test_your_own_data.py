@@ -53,9 +53,7 @@ def test_the_files_are_those_of_the_page(folder):
 def test_from_photographs_to_a_model_and_pictures(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     for tool in ('check_dataset', 'browse_dataset'):
-        with pytest.raises(SystemExit) as stopped:
-            call_tool(*typed(tool))
-        assert stopped.value.code == 0
+        call_tool(*typed(tool))
     said = capsys.readouterr().out
     assert 'nothing is missing or broken' in said and 'WARNING' not in said
     assert 'structure' in said and len(list((folder / 'browse').iterdir())) == 8

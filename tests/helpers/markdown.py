@@ -38,6 +38,14 @@ def blocks(page: Path, language: str | None = None) -> list[Block]:
     return [b for b in found if language in (None, b.language)]
 
 
+def own_commands(page: Path) -> list[str]:
+    """Calls of ``mtpeft`` in fenced blocks, with the continuation lines they have."""
+    lines = [line for block in blocks(page, 'bash')
+             for line in block.code.replace('\\\n', ' ').splitlines()]  # fmt: skip
+    parts = [part.strip() for line in lines for part in re.split(r'&&|#', line)]
+    return [part for part in parts if part.startswith('mtpeft ')]
+
+
 def commands(page: Path) -> list[str]:
     """Calls of the scripts in tools/, with the continuation lines they have."""
     text = page.read_text(encoding='utf-8').replace('\\\n', ' ')

@@ -5,17 +5,23 @@ python ddp_worker.py RANK WORLD_SIZE STORE OUT
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 from tiny_models import TASKS, TinyBackbone, random_samples, tiny_model
+from mmengine.optim import OptimWrapper
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from mtpeft.optim import TaskGradients
+
 SIZE = (13, 10)
 WEIGHTINGS = ('FixedWeighting', 'UncertaintyWeighting', 'other losses')
+# GradNorm is ours; the others are of an extra that need not be installed
+COMBINING = ('GradNorm', *(('TorchJD',) if find_spec('torchjd') else ()))
 OTHER = dict(
     TASKS,
     semseg=dict(num_classes=5, loss=dict(
@@ -70,6 +76,18 @@ def step(model, pictures, samples, steps=3):
     return dict(gradients=gradients, raw=raw, weights=base.state_dict())
 
 
+def combined_steps(model, pictures, samples, steps=3):
+    """Weights after some steps by what a weighting makes of the tasks' gradients."""
+    base = getattr(model, 'module', model)
+    wrapper = OptimWrapper(torch.optim.SGD(base.parameters(), lr=1e-3))
+    TaskGradients(wrapper, model).install()
+    for _ in range(steps):
+        with wrapper.optim_context(model):
+            losses = model(pictures, samples, mode='loss')
+        wrapper.update_params(base.parse_losses(losses)[0])
+    return {name: x.clone() for name, x in base.state_dict().items()}
+
+
 def main(rank, world, store, out):
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
@@ -80,6 +98,10 @@ def main(rank, world, store, out):
             pictures, samples = part(case, rank)
             model = DistributedDataParallel(model_of(weighting))
             result[weighting, case] = step(model, pictures, samples)
+    for kind in COMBINING:
+        for case in CASES:
+            model = DistributedDataParallel(model_of(kind))
+            result['combined', kind, case] = combined_steps(model, *part(case, rank))
     pictures, samples = part('uneven', rank)
     pictures[[s.img_path == 'picture_3.jpg' for s in samples]] = float('nan')
     try:

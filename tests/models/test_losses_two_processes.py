@@ -52,6 +52,16 @@ def test_gradients_and_weights_equal_one_process(ranks, weighting, case):
         assert torch.equal(value, ranks[1][weighting, case]['weights'][name])
 
 
+@pytest.mark.parametrize('case', ddp_worker.CASES)
+@pytest.mark.parametrize('kind', ddp_worker.COMBINING)
+def test_combined_gradients_equal_one_process(ranks, kind, case):
+    wanted = ddp_worker.combined_steps(ddp_worker.model_of(kind), *ddp_worker.batch(case))
+    for name, value in wanted.items():
+        found = [rank['combined', kind, case][name] for rank in ranks]
+        assert torch.equal(*found)
+        torch.testing.assert_close(found[0], value, rtol=1e-5, atol=1e-6)
+
+
 def test_nan_stops_every_process(ranks):
     clean, guilty = (rank['nan'] for rank in ranks)
     assert "'sal' is nan, from another process" in clean and 'picture_' not in clean

@@ -49,5 +49,5 @@ def test_a_config_inherits_from_one_of_mmsegmentation(tmp_path, monkeypatch):
     assert cfg.model.type == 'EncoderDecoder' and cfg.model.decode_head.type == 'UPerHead'
     installed(monkeypatch, 'mmsegmentation')
     monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
-    dependencies.find_mmseg_configs()
+    dependencies.find_package_configs()
     assert MODULE2PACKAGE['mmseg'] == 'mmsegmentation'

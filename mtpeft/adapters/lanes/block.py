@@ -24,6 +24,7 @@ from mtpeft.adapters.lanes.drop_path import LaneDropPath, replace_drop_path
 from mtpeft.adapters.lanes.passes import FoldedPass, Remembered, SharedPass
 from mtpeft.adapters.lanes.ways import Lanes, way_of
 from mtpeft.adapters.layers import AdapterLayer, AdapterModule
+from mtpeft.structures.levels import apart
 
 LANE_STRATEGIES = ('vmap', 'fold', 'loop')
 
@@ -168,7 +169,7 @@ class LaneBlock:
         stream = FoldedPass(self.names, folded, self._drops)
         with within(stream=stream), self._marking(stream):
             out = self.run(self.block, x.repeat(1 + len(folded), *[1] * (x.ndim - 1)))
-        shared, *lanes = out.chunk(1 + len(folded))
+        shared, *lanes = apart(out, 1 + len(folded))
         wanted = folded if tasks is None else tasks
         return shared, torch.stack([lanes[folded.index(task)] for task in wanted])
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mtpeft.adapters.layers import AdapterLayer, AdapterModule
+from mtpeft.structures.levels import apart
 from mtpeft.utils.torch_private import is_batched
 
 
@@ -143,11 +144,11 @@ class FoldedPass:
         if not adapter.tasks:
             return adapter(layer, x)
         coupling = adapter.coupling
-        shared, *lanes = x.chunk(1 + len(self.tasks))
+        shared, *lanes = apart(x, 1 + len(self.tasks))
         params = adapter.lane_slices(layer, self.tasks)
         if isinstance(layer, AdapterModule):
             # what is inside sees all streams, as everywhere in a folded pass
-            out, *passed = layer.frozen(x).chunk(1 + len(self.tasks))
+            out, *passed = apart(layer.frozen(x), 1 + len(self.tasks))
             self.diverged = True
             own = zip(lanes, params, passed, strict=True)
             return torch.cat([out, *(adapter.lane(layer, *values) for values in own)])
@@ -180,5 +181,5 @@ class TaskPass:
 
     def __call__(self, layer: AdapterLayer, x: Tensor) -> Tensor:
         params = [self.params[layer][i] for i in self.tasks]
-        streams = zip(x.chunk(len(params)), params, strict=True)
+        streams = zip(apart(x, len(params)), params, strict=True)
         return torch.cat([layer.adapter.lane(layer, x_t, p, None) for x_t, p in streams])

@@ -8,6 +8,7 @@ from torch import Tensor
 from mtpeft.adapters.lanes.block import LaneBlock
 from mtpeft.adapters.lanes.current import within
 from mtpeft.adapters.lanes.passes import TaskPass
+from mtpeft.structures.levels import apart
 
 TASK_STRATEGIES = ('fold', 'loop')
 
@@ -30,7 +31,7 @@ class TaskStreamBlock(LaneBlock):
             with within(stream=TaskPass(params, tasks)):
                 return self.run(self.block, x)
         out = []
-        for index, x_t in zip(tasks, x.chunk(len(tasks)), strict=True):
+        for index, x_t in zip(tasks, apart(x, len(tasks)), strict=True):
             with within(stream=TaskPass(params, [index])):
                 out.append(self.run(self.block, x_t))
         return torch.cat(out)

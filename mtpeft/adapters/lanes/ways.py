@@ -3,6 +3,7 @@
 | strategy | where | way |
 |---|---|---|
 | ``'vmap'`` | lanes add to the shared stream behind attention, on a CPU | :func:`in_turn` |
+| | a graph is exported: vmap would fix its number of pictures | :func:`in_turn` |
 | | one lane, or convolutions under a CPU's autocast | :func:`looped` |
 | | else | :func:`mapped` |
 | ``'loop'`` | | :func:`looped` |
@@ -22,6 +23,7 @@ from mtpeft.adapters.base import Unstacked
 from mtpeft.adapters.lanes.current import within
 from mtpeft.adapters.lanes.passes import LanePass, Remembered
 from mtpeft.adapters.layers import AdapterLayer
+from mtpeft.ops.plain import exporting
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def looped(lanes: Lanes) -> Tensor:
 
 def way_of(strategy: str, count: int, add_behind_attention: bool, unmappable: bool) -> Way:
     """The way of ``count`` lanes, see the table of this module."""
-    if strategy == 'vmap' and add_behind_attention:
+    if strategy == 'vmap' and (add_behind_attention or exporting()):
         return in_turn
     if strategy == 'loop' or count == 1 or unmappable:
         return looped

@@ -32,7 +32,7 @@ class DyLoRAHook(RandomTruncation, RankAllocatorHook):
     (algorithm 1; s is the adapter's ``scale``, so :math:`s r` is the paper's alpha.) Components in
     front are trained more often and come to matter most. Evaluation uses all r, and nothing is
     pruned while training; the rank is chosen after it, by ``rank`` or, any number of times, by
-    ``tools/model_converters/publish_model.py --rank``.
+    ``mtpeft publish --rank``.
 
     With other adapters than LoRA, b are the components of their product (of the direction in DoRA,
     of the base in Sine-AWB).

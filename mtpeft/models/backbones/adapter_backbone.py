@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -31,6 +30,7 @@ from mtpeft.models.merging.backbone import merge_network, merged_state_dict
 from mtpeft.models.merging.report import MergeReport
 from mtpeft.models.merging.swaps import Merging, Swaps
 from mtpeft.registry import MODELS
+from mtpeft.utils.details import log_detail
 from mtpeft.utils.kinds import Clock, Network
 from mtpeft.utils.requested import requested_tasks
 from mtpeft.utils.suggest import hint
@@ -165,7 +165,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
     def _tell_adapters(self) -> None:
         if self.adapted:
             table = adapter_table(self.adapter_layers(), self.commons, self.lanes and self.tasks)
-            print_log(table, logger='current')
+            log_detail(table)
 
     def _check_family(self) -> None:
         """Subclasses that cannot do with every family refuse here."""

@@ -14,17 +14,25 @@ from functools import lru_cache, wraps
 import torch
 from torch import Tensor
 
+from mtpeft.models.necks.real_spectra import RealSpectrum
+from mtpeft.ops.plain import exporting
+
 Size = tuple[int, int]
 ROWS = ('fft', 'shifted')
 
 
-def to_spectrum(x: Tensor) -> Tensor:
-    """Orthonormal half spectrum ``(B, C, H, W // 2 + 1)`` of ``x`` ``(B, C, H, W)``."""
-    return torch.fft.rfft2(x, norm='ortho')
+def to_spectrum(x: Tensor) -> Tensor | RealSpectrum:
+    """Orthonormal half spectrum ``(B, C, H, W // 2 + 1)`` of ``x`` ``(B, C, H, W)``.
+
+    A graph for other runtimes gets real and imaginary part, by products with matrices.
+    """
+    return RealSpectrum.of(x) if exporting() else torch.fft.rfft2(x, norm='ortho')
 
 
-def to_pixels(spectrum: Tensor, size: Size) -> Tensor:
+def to_pixels(spectrum: Tensor | RealSpectrum, size: Size) -> Tensor:
     """Inverse of :func:`to_spectrum`; the spectrum alone does not tell odd widths from even."""
+    if isinstance(spectrum, RealSpectrum):
+        return spectrum.pixels(size)
     return torch.fft.irfft2(spectrum, s=size, norm='ortho')
 
 

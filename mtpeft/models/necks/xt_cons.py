@@ -7,6 +7,7 @@ import torch
 from mmengine.model import ModuleDict, ModuleList
 from torch import Tensor, nn
 
+from mtpeft.models.necks.real_spectra import RealSpectrum
 from mtpeft.models.necks.spectra import (
     ROWS,
     Size,
@@ -174,15 +175,21 @@ def _mean_of_others(spectra: Tensor) -> Tensor:
 
     A product of real matrices: a sum less each row would lose what is small beside it.
     """
-    count = len(spectra)
-    rows = torch.view_as_real(spectra)
+    if isinstance(spectra, RealSpectrum):
+        return spectra.map(_mean_of_others_rows)
+    return torch.view_as_complex(_mean_of_others_rows(torch.view_as_real(spectra)))
+
+
+def _mean_of_others_rows(rows: Tensor) -> Tensor:
+    count = len(rows)
     others = (1 - torch.eye(count, device=rows.device, dtype=rows.dtype)) / (count - 1)
-    mean = (others @ rows.flatten(1)).view(rows.shape)
-    return torch.view_as_complex(mean)
+    return (others @ rows.flatten(1)).view(rows.shape)
 
 
 def _amplitude(own: Tensor, mean: Tensor, g: Tensor) -> Tensor:
     amplitude = own.abs()
+    if isinstance(own, RealSpectrum):
+        return own.with_amplitude(g * mean.abs() - amplitude)
     # the phase of rounding errors means nothing, and its gradient, 1 / amplitude, would explode
     known = amplitude > torch.finfo(amplitude.dtype).eps
     phase = torch.where(known, own / torch.where(known, amplitude, 1), 1)

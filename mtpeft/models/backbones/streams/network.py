@@ -10,6 +10,7 @@ from mtpeft.adapters.lanes.current import now
 from mtpeft.adapters.lanes.task_streams import TASK_STRATEGIES, TaskStreamBlock
 from mtpeft.models.backbones.families import Family
 from mtpeft.models.backbones.streams.base import Streams, changed_in_place
+from mtpeft.structures.levels import apart
 from mtpeft.utils.requested import positions
 
 
@@ -62,14 +63,14 @@ class NetworkStreams(Streams):
                 x = self.call(self._passing(name, family.run_block, tasks), x)
             if stage.end is not None:
                 x = self.network.get_submodule(stage.end)(x)
-            level, apart = self.normed(stage, [x])[0], parted
+            level, own = self.normed(stage, [x])[0], parted
             if stage.merge is not None:
                 x, parted = self._parted(stage.merge, x, parted, len(wanted))
                 x = self._passing(stage.merge, family.run_merge, tasks)(x)
                 if self.tap == 'post_merge':
-                    level, apart = x, parted
+                    level, own = x, parted
             level = family.to_nchw(level)
-            levels.append(level.chunk(len(wanted)) if apart else [level] * len(wanted))
+            levels.append(apart(level, len(wanted)) if own else [level] * len(wanted))
         return {task: tuple(level[i] for level in levels) for i, task in enumerate(wanted)}
 
     def _parted(self, name: str, x: Tensor, parted: bool, count: int) -> tuple[Tensor, bool]:

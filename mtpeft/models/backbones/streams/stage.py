@@ -17,7 +17,7 @@ from mtpeft.models.backbones.streams.base import (
     changed_in_place,
     each,
 )
-from mtpeft.structures.levels import Unreduced
+from mtpeft.structures.levels import Unreduced, apart
 from mtpeft.utils.requested import positions
 
 
@@ -91,7 +91,7 @@ class StageStreams(Streams):
         if weight is not None:
             x, rows = self.family.run_merge(merge, x), self._before_reduction(merge, lanes)
             return x, [x, *(Unreduced(r, weight) for r in rows)], tokens
-        merged = self.family.run_merge(merge, torch.cat(streams)).chunk(len(streams))
+        merged = apart(self.family.run_merge(merge, torch.cat(streams)), len(streams))
         return merged[0], list(merged), tokens
 
     def _block(
@@ -115,7 +115,7 @@ class StageStreams(Streams):
         self, merge: nn.Module, lanes: Tensor | Sequence[Tensor]
     ) -> Sequence[Tensor]:  # fmt: skip
         if isinstance(lanes, Tensor):
-            return self.family.before_reduction(merge, lanes.flatten(0, 1)).chunk(len(lanes))
+            return apart(self.family.before_reduction(merge, lanes.flatten(0, 1)), len(lanes))
         return [self.family.before_reduction(merge, lane) for lane in lanes]
 
     def idle_adapters(self) -> list[Adapter]:

@@ -1,0 +1,1 @@
+"""Predictions of files as files: maps, drawings and videos."""

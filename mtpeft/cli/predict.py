@@ -1,0 +1,162 @@
+"""mtpeft predict: maps and drawings of pictures, videos and cameras."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mtpeft.apis.predict.ledger import Report
+
+DESCRIPTION = """\
+Predict pictures, folders, videos or a camera, and write what a model sees.
+
+DIR/maps/TASK/NAME.png holds each map, DIR/maps.json says how they are read (units, scale, classes,
+colours), DIR/drawings/NAME.png shows each picture beside its maps, with what the colours mean. A
+video comes out as a video, its maps as a folder of frames. A large picture (over 4 million pixels)
+is predicted in windows. Nothing that is there is written over without --force.
+
+    mtpeft predict mtpeft:faar_efficientnet-lite2_scenes photos/ --out predicted
+    mtpeft predict MODEL film.mp4 'more/*.jpg' --tasks depth normals --out predicted
+    mtpeft predict MODEL 0 --frames 100 --out camera
+
+Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed), 2 when
+nothing was begun, 130 after Ctrl-C.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    from mtpeft.cli.model_argument import add_model_argument
+
+    add_model_argument(parser)
+    parser.add_argument(
+        'inputs', nargs='+', metavar='INPUT',
+        help="a picture, a folder, a pattern ('photos/**/*.jpg'), a video, the number of a camera",
+    )  # fmt: skip
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
+    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='these tasks; default: all')
+    parser.add_argument('--recursive', action='store_true', help='folders within folders too')
+    parser.add_argument(
+        '--batch-size', type=_positive, default=1, metavar='N',
+        help='pictures or frames in a pass; predictions do not depend on it',
+    )  # fmt: skip
+    parser.add_argument(
+        '--half', action='store_true',
+        help='half precision: faster on most GPUs (on a CPU bfloat16)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--save', choices=('maps', 'drawings', 'both'), default='both', help='what is written'
+    )
+    parser.add_argument(
+        '--maps', choices=('png', 'npy'), default='png',
+        help='files of maps: png is small and opens everywhere, npy holds every number as it is',
+    )  # fmt: skip
+    parser.add_argument(
+        '--drawings', choices=('together', 'apart'), default='together',
+        help='one drawing of all tasks, or one a task',
+    )  # fmt: skip
+    parser.add_argument('--height', type=_positive, metavar='H', help='of a map in a drawing')
+    parser.add_argument(
+        '--frames', type=_positive, metavar='N', help='at most N frames of a video or a camera'
+    )
+    parser.add_argument(
+        '--window', type=_window, default='auto', metavar='auto|none|H[xW]',
+        help='windows of large pictures; auto: 1024x1024 where a picture has over 4 million pixels '
+             'and the config has no windows',
+    )  # fmt: skip
+    parser.add_argument('--force', action='store_true', help='write over files that are there')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict; the exit status."""
+    from mtpeft.apis.inputs import find_inputs
+    from mtpeft.apis.predict.folder import OutFolder
+
+    try:
+        # all that can be wrong without a model is said before one is read
+        inputs = find_inputs(args.inputs, args.recursive, without=Path(args.out))
+        folder = OutFolder(args.out, args.force)
+        job = _job(args, folder)
+        _first_screen(args, job, inputs)
+        report = job.run(inputs)
+    except (OSError, ValueError, KeyError) as error:
+        words = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f'mtpeft predict: {words}', file=sys.stderr)
+        return 2
+    return _told(report, job, len(inputs))
+
+
+def _job(args: argparse.Namespace, folder: Any) -> Any:
+    from mtpeft.apis import MultiTaskInferencer
+    from mtpeft.apis.predict.results import Wanted
+    from mtpeft.apis.predict.run import WINDOW, PredictRun
+    from mtpeft.cli.model_argument import read_model
+    from mtpeft.version import __version__
+
+    model = read_model(args)
+    if args.half:
+        import torch
+
+        on_cpu = next(model.parameters()).device.type == 'cpu'
+        model = model.to(torch.bfloat16 if on_cpu else torch.float16)
+    predict = MultiTaskInferencer(model, args.tasks)
+    wanted = Wanted(
+        {name: model.tasks[name] for name in predict.tasks},
+        args.save, args.maps, args.drawings, args.height,
+    )  # fmt: skip
+    said = dict(model=str(args.model), mtpeft=__version__)
+    if getattr(args, 'checkpoint', None):
+        said['checkpoint'] = str(args.checkpoint)
+    window = WINDOW if args.window == 'auto' else args.window
+    return PredictRun(predict, folder, wanted, args.batch_size, args.frames, window, said)
+
+
+def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:
+    from collections import Counter
+
+    kinds = Counter(found.kind for found in inputs)
+    counted = ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items())
+    device = next(job.predict.model.parameters()).device
+    print(f'model   {args.model} on {device}: {", ".join(job.wanted.tasks)}')
+    print(f'inputs  {counted}')
+    print(f'output  {job.folder}', flush=True)
+
+
+def _told(report: 'Report', job: Any, number: int) -> int:
+    parts = []
+    if report.pictures:
+        parts.append(f'{report.pictures} pictures')
+    if report.videos:
+        parts.append(f'{report.frames} frames of {report.videos} videos')
+    done = ' and '.join(parts) or 'nothing'
+    print(f'Predicted {done}: {report.files} files in {job.folder}')
+    if parts and job.wanted.maps:
+        print(f'{job.folder}maps.json says how the maps are read.')
+    if report.failed:
+        print(f'{len(report.failed)} of {number} inputs failed:', file=sys.stderr)
+        for source, words in report.failed:
+            print(f'  {source}: {words}', file=sys.stderr)
+    if report.stopped:
+        print(f'{report.stopped} What is listed above is whole.', file=sys.stderr)
+    if report.interrupted:
+        return 130
+    return int(bool(report.failed or report.stopped))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a positive integer, got {text!r}')
+    return int(text)
+
+
+def _window(text: str) -> Any:
+    if text == 'auto':
+        return text
+    if text == 'none':
+        return None
+    sides = text.lower().split('x')
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"expected auto, none, or a size such as 512 or 512x768, "
+                                         f'got {text!r}')  # fmt: skip
+    return int(sides[0]), int(sides[-1])

@@ -1,0 +1,96 @@
+"""A model as a graph of torch.export, of which both kinds of files are made."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from mtpeft.export.errors import ExportError
+from mtpeft.export.exportable import Exportable
+from mtpeft.models.backbones.families.picture_size import built_for, takes_one_size
+from mtpeft.ops.plain import plain
+
+#: an axis of length 1 would be taken for a constant
+_BATCH = 2
+
+
+def traced(
+    module: Exportable, size: Sequence[int], dynamic_size: bool = False
+) -> ExportedProgram:  # fmt: skip
+    """The graph of a module, for any number of pictures.
+
+    Args:
+        module: See :func:`~mtpeft.export.exportable.prepared`.
+        size: Height and width.
+        dynamic_size: Take pictures of other sizes too.
+
+    Raises:
+        ExportError: the network takes pictures of one size only, or cannot be traced; where.
+    """
+    if dynamic_size:
+        _check_sizes(module)
+    height, width = (1, 2) if not module.raw else (2, 3)
+    axes: dict[int, Any] = {0: Dim('batch')}
+    if dynamic_size:
+        axes |= {height: Dim('height', min=8), width: Dim('width', min=8)}
+    place: list[str] = []
+    try:
+        with plain(), torch.no_grad(), _watched(module, place):
+            return torch.export.export(
+                module,
+                (module.example(_BATCH, size),),
+                dynamic_shapes=(axes,),
+                strict=False,
+            )
+    except Exception as error:  # (torch has many kinds)
+        raise ExportError(_reason(error, place, dynamic_size)) from error
+
+
+def _check_sizes(module: Exportable) -> None:
+    """Refuse a dynamic size where a network was built for one."""
+    network = getattr(module.model.backbone, 'network', None)
+    if network is not None and takes_one_size(network):
+        height, width = built_for(network)
+        raise ExportError(
+            f'{type(network).__name__} was built for pictures of {height} x {width} and takes no '
+            f'others (its positions belong to that size), so its size cannot be dynamic. Export '
+            f'it at {height} x {width}, or train it with img_size of another one.'
+        )
+
+
+@contextmanager
+def _watched(module: nn.Module, place: list[str]) -> Iterator[None]:
+    """Note in ``place`` the module that runs, to say where a trace ended."""
+
+    def enter(name: str) -> Any:
+        return lambda *_: place.append(name)
+
+    def leave(*_: Any) -> None:
+        if place:
+            place.pop()
+
+    handles = []
+    for name, part in module.named_modules():
+        handles.append(part.register_forward_pre_hook(enter(name)))
+        handles.append(part.register_forward_hook(leave))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _reason(error: Exception, place: Sequence[str], dynamic_size: bool) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    layer = next((name for name in reversed(place) if name), '')
+    where = f' It ended in {layer.removeprefix("model.")}.' if layer else ''
+    if dynamic_size:
+        return (
+            f'This model cannot be exported with a dynamic size: {first}{where} Export it at one '
+            'size (without --dynamic-size), one file a size.'
+        )
+    return f'This model cannot be traced by torch.export: {first}{where}'
