@@ -101,6 +101,19 @@ def test_training_changes_what_is_to_be_trained():
         assert torch.equal(model(PICTURES), vit().eval()(PICTURES))
 
 
+@pytest.mark.parametrize(
+    'method',
+    [dict(type='LoRA', rank=2), dict(type='DoRA', rank=2), dict(type='HyperFormer')],
+    ids=label,
+)
+def test_adapters_are_where_the_network_is(method):
+    network = mlp().to('meta')
+    model = mtpeft.adapt(network, method, tasks=['a', 'b'])
+    assert {t.device.type for t in model.state_dict().values()} == {'meta'}
+    backbone = AdapterBackbone(vit(num_classes=0).to('meta'), [dict(cfg=method, targets=['fc1'])])
+    assert {t.device.type for t in backbone.state_dict().values()} == {'meta'}
+
+
 def test_norms_keep_their_statistics():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))
     model = mtpeft.adapt(network, dict(type='LoRA', rank=1)).train()

@@ -158,7 +158,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         self.size_divisor = self.family.size_divisor
         self._tell_adapters()
         if self.weights == 'given':
-            self.keep_base()
+            self.stand_on_given()
 
     # -- construction --------------------------------------------------------------------------
 
