@@ -1,6 +1,9 @@
-"""Every config loads and builds; one of each folder runs a loss step."""
+"""Every config agrees with itself and builds; one of each folder runs a loss step."""
 
+import copy
+import functools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,16 +19,26 @@ from mtpeft.models import parameter_components
 from mtpeft.models.components import decoder_components
 from mtpeft.registry import MODELS
 from mtpeft.structures import MultiTaskDataSample
+from mtpeft.tasks import build_tasks
 
 ROOT = Path(__file__).parents[1]
 LEAVES = leaves()
 DIGESTS = json.loads(FILE.read_text())
+# one data set for each model; those of the small Swin are built in tests/models/test_model.py
+BUILT = sorted(
+    {re.sub(r'_(pascal|nyud)\.py$', '', p): p for p in LEAVES if 'pico' not in p}.values()
+)
 # one of each folder, a small one where there is one
 FOLDERS = {str(Path(p).parent): p for p in sorted(LEAVES, key=lambda p: 'pico' in p)}
 
 
+@functools.cache
+def read(path):
+    return Config.fromfile(ROOT / path)
+
+
 def load(path):
-    cfg = Config.fromfile(ROOT / path)
+    cfg = copy.deepcopy(read(path))
     init_default_scope(cfg.default_scope)
     return cfg
 
@@ -70,7 +83,7 @@ def test_a_config_resolves_to_what_it_did(path):
 
         python tests/helpers/config_digests.py
     """
-    assert digest(ROOT / path) == DIGESTS[path]
+    assert digest(read(path)) == DIGESTS[path]
 
 
 @pytest.mark.parametrize('suite', ['nyud', 'pascal', 'scenes'])
@@ -86,22 +99,31 @@ def test_a_suite_trains_all_methods_by_one_recipe(suite):
 
 
 @pytest.mark.usefixtures('structure_only')
-@pytest.mark.parametrize('path', LEAVES)
+@pytest.mark.parametrize('path', BUILT)
 def test_config_builds(path):
     cfg = load(path)
     model = MODELS.build(cfg.model)
+    assert list(model.tasks) == list(cfg.model.tasks)
     assert sum(parameter_components(model).values()) == sum(
         p.numel() for p in model.parameters() if p.requires_grad
     )
+
+
+@pytest.mark.parametrize('path', LEAVES)
+def test_tasks_of_data_model_and_evaluator_are_the_same(path):
+    cfg = load(path)
+    if 'tasks' not in cfg.model:
+        pytest.skip('a model without tasks')
+    tasks = build_tasks(cfg.model.tasks)
     evaluator = {k: v for k, v in cfg.val_evaluator.items() if k != 'type'}
     built = MultiTaskEvaluator(**evaluator)
-    assert list(built.tasks) == list(model.tasks)
+    assert list(built.tasks) == list(tasks)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        assert list(loader.dataset.tasks) == list(model.tasks)
+        assert list(loader.dataset.tasks) == list(tasks)
     # what picks the best checkpoint is something the evaluator reports
     best = cfg.default_hooks.checkpoint.get('save_best')
     if best is not None:
-        headlines = {f'{n}/{t.headline}' for n, t in model.tasks.items()}
+        headlines = {f'{n}/{t.headline}' for n, t in tasks.items()}
         assert best in ({'mtl/delta_m'} if built.baselines is not None else headlines)
 
 

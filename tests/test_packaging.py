@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 from fnmatch import fnmatch
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -71,15 +71,26 @@ def imported(path):
             yield node.module.split('.')[0]
 
 
+def top_level(name):
+    """What an installed distribution can be imported as."""
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        return set()
+    text = found.read_text('top_level.txt')
+    if text:
+        return set(text.split())
+    record = found.read_text('RECORD') or ''
+    return {line.partition('/')[0] for line in record.splitlines() if '/__init__.py,' in line}
+
+
 def test_what_is_imported_is_required():
     files = [p for folder in ('mtpeft', 'tools') for p in (ROOT / folder).rglob('*.py')]
     foreign = {name for path in files for name in imported(path)}
     foreign -= {*sys.stdlib_module_names, 'mtpeft'}
-    known = {name.lower() for extra in INSTALLED for name in listed(extra)}
-    distributions = packages_distributions()
-    for name in foreign:
-        found = {d.lower() for d in distributions.get(name, [name])}
-        assert found & known, f'{name} ({found}) is imported and in no requirements file'
+    known = {name for extra in INSTALLED for name in listed(extra)}
+    installed = {top for name in known for top in top_level(name)}
+    assert not foreign - installed, 'imported, and in no requirements file'
 
 
 def test_the_default_backends_are_installed_with_the_package():

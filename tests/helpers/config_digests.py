@@ -23,9 +23,9 @@ def leaves(root: Path = ROOT) -> list[str]:
     return [str(p.relative_to(root)) for p in paths if p.parent.name not in ('_base_', 'suites')]
 
 
-def resolved(path: Path) -> dict[str, Any]:
+def resolved(config: Path | Config) -> dict[str, Any]:
     """What a config resolves to, its plugins as a list in any case."""
-    cfg = Config.fromfile(path).to_dict()
+    cfg = (config if isinstance(config, Config) else Config.fromfile(config)).to_dict()
     for backbone in (cfg['model'].get('backbone', {}), cfg['model'].get('teacher', {})):
         plugins = backbone.get('plugins')
         if isinstance(plugins, dict):
@@ -33,9 +33,9 @@ def resolved(path: Path) -> dict[str, Any]:
     return cfg
 
 
-def digest(path: Path) -> str:
+def digest(config: Path | Config) -> str:
     """SHA-256 of the resolved config; the order of keys does not matter, that of lists does."""
-    text = json.dumps(resolved(path), sort_keys=True)
+    text = json.dumps(resolved(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from tiny_models import TASKS, TinyBackbone, random_samples, tiny_model
 from mmengine.optim import OptimWrapper
+from tiny_models import TASKS, TinyBackbone, random_samples, tiny_model
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 

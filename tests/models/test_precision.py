@@ -12,7 +12,7 @@ from mtpeft.apis import MultiTaskInferencer
 
 #: one config of every method
 METHODS = {path.parent.name: path for path in reversed(PICO)}
-PICTURE = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+PICTURE = np.random.default_rng(0).integers(0, 255, (32, 40, 3), np.uint8)
 
 
 def stirred(path):

@@ -55,10 +55,10 @@ def apart(monkeypatch):
     return lambda: monkeypatch.setattr(ProjectionNeck, 'takes_unreduced', False)
 
 
-@pytest.mark.parametrize('size', [(64, 64), (70, 90)])
 @pytest.mark.parametrize('plugins', PLUGINS)
 @pytest.mark.parametrize('family', ['timm Swin', 'mmseg Swin', 'timm Swin V2'])
-def test_outputs_and_gradients_are_those_of_both_maps(family, plugins, size, apart):
+def test_outputs_and_gradients_are_those_of_both_maps(family, plugins, apart):
+    size = [(70, 90), (64, 64)][list(PLUGINS).index(plugins) % 2]
     model, x = build(family, plugins).double(), torch.randn(2, 3, *size, dtype=torch.float64)
     joined = results(model, x)
     apart()

@@ -1,9 +1,5 @@
 """``plain()`` is the oracle of all operations: formulas as written, results equal to rounding."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from helpers.adapter_grid import LAYERS, TASKS, label, methods, stir
@@ -133,33 +129,3 @@ def test_models_in_training_and_merged(kind):
         with plain():
             torch.testing.assert_close(run(), merged, rtol=1e-6, atol=1e-8)
     assert nodes, 'no operation of ours ran, so nothing was compared'
-
-
-def test_an_exported_model_holds_no_operator_of_ours():
-    model = build('timm Swin', dict(type='LoRA', rank=2)).eval()
-    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
-
-    class Logits(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, x):
-            return tuple(self.model._logits(x).values())
-
-    exported = torch.export.export(Logits(), (x,))
-    own = {str(n.target) for n in exported.graph.nodes if 'mtpeft' in str(n.target)}
-    assert not {name for name in own if not name.startswith(('p_', 'b_'))}
-    with torch.no_grad():
-        torch.testing.assert_close(exported.module()(x), Logits()(x), rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize(('value', 'expected'), [('1', True), ('0', False), (None, False)])
-def test_the_variable_of_the_environment(value, expected):
-    own = {k: v for k, v in os.environ.items() if k != 'MTPEFT_PLAIN_OPS'}
-    environ = own if value is None else dict(own, MTPEFT_PLAIN_OPS=value)
-    code = 'from mtpeft.ops import plain_ops; print(plain_ops())'
-    run = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', code], env=environ, capture_output=True, text=True
-    )
-    assert run.stdout.strip() == str(expected), run.stderr

@@ -24,9 +24,13 @@ def run(base, work_dir, resume=False, **optimizer):
     return train(cfg, work_dir, resume=resume)
 
 
+@pytest.fixture(scope='module')
+def plain(base, tmp_path_factory):
+    return run(base, tmp_path_factory.mktemp('plain'))
+
+
 @pytest.mark.parametrize('kind', ['fused', 'foreach'])
-def test_the_same_run_and_it_resumes(base, tmp_path, kind):
-    plain = run(base, tmp_path / 'plain')
+def test_the_same_run_and_it_resumes(base, plain, tmp_path, kind):
     other = run(base, tmp_path / kind, **{kind: True})
     assert all(group[kind] for group in other.optim_wrapper.optimizer.param_groups)
     assert rank_pattern(plain.model) == rank_pattern(other.model)

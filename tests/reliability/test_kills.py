@@ -5,7 +5,7 @@ import os
 import pytest
 from reliability.kills import Trial
 
-KILLS = int(os.environ.get('MTPEFT_KILLS', 4))
+KILLS = int(os.environ.get('MTPEFT_KILLS', 3))
 
 
 @pytest.fixture(scope='module')

@@ -120,16 +120,6 @@ def check(work_dir):
     assert text.count('Ranks shrunk: mean') == 2 and 'resumed epoch: 1, iter: 2' in text
 
 
-def test_train_is_killed_and_resumed(folder, tmp_path):
-    """tools/train.py CONFIG, from a random base (which the checkpoints hold then)."""
-    changes = options(folder, 'PASCAL_MT', 4, pretrained=False)
-    command = ['tools/train.py', DATA['PASCAL_MT'][1], '--work-dir', tmp_path]
-    kill_in_the_second_epoch(tmp_path, sys.executable, *command, *changes)
-    call_tool(*command, '--resume', *changes)
-    check(tmp_path)
-    assert FROZEN in safe_load(tmp_path / 'epoch_2.pth')['state_dict']
-
-
 def test_nyud_is_interrupted_and_resumed(folder, tmp_path, monkeypatch):
     """By Ctrl-C, from a file of weights."""
     changes = options(folder, 'NYUD_MT', 4, pretrained=folder / 'swin.pth')
