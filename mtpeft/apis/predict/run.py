@@ -143,7 +143,9 @@ class PredictRun:
                 progress.add()
                 continue
             size = image.shape[0] * image.shape[1]
-            # (a large picture is predicted alone, in windows)
+            if size > WHOLE and self.windowed is not self.predict:
+                progress.note(f'{found.source}: {size / 1e6:.1f} million pixels, in windows')
+            # (a large picture is predicted alone)
             size = _BATCH_AREA if size > WHOLE else size
             if batch and (len(batch) == self.batch_size or area + size > _BATCH_AREA):
                 yield batch
