@@ -96,7 +96,7 @@ def _watched(module: nn.Module, place: list[str]) -> Iterator[None]:
 
 def _reason(error: Exception, place: Sequence[str], dynamic_size: bool) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    first = lines[0] if lines else type(error).__name__
+    first = ' '.join(line.strip() for line in lines[:2]) or type(error).__name__
     layer = next((name for name in reversed(place) if name), '')
     where = f' It ended in {layer.removeprefix("model.")}.' if layer else ''
     if dynamic_size:

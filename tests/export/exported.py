@@ -34,6 +34,9 @@ METHODS = {
     'LoRA': dict(method=dict(type='LoRA', rank=3)),
     'DoRA': dict(method=dict(type='DoRA', rank=3)),
     'MTLoRA': dict(method=dict(type='MTLoRA', rank=3, task_rank=2)),
+    'MTLoRA as published': dict(
+        method=dict(type='MTLoRA', rank=3, task_rank=2), lanes=['proj', 'fc1', 'fc2']
+    ),
     'MTLoRA addition': dict(method=dict(type='MTLoRA', rank=3, task_rank=2, mode='addition')),
     'FAAR': dict(method=dict(type='DoRA', rank=3), necks=TS_PD),
     'FAAR released': dict(method=dict(type='DoRA', rank=3), necks=[PROJECTED, RELEASED]),

@@ -10,6 +10,7 @@ from export.exported import METHODS, SIZE, TASKS, TS_PD, largest_error, noise, s
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.export import Exportable, ExportError, export_model, runner_of
 from mtpeft.export.exportable import prepared
+from mtpeft.export.graph import traced
 
 #: of the range of a map, in float32
 SAME = 1e-4
@@ -105,8 +106,8 @@ def test_dynamic_size(tmp_path):
 
 
 def test_pt2(tmp_path):
-    """Of a Swin with prompts in its windows and lanes that convolve."""
-    model = small(**METHODS['TADFormer'], tasks=TWO)
+    """Of lanes that convolve with kernels of each picture."""
+    model = small(method=dict(type='TADFormer', rank=3), family='mmseg ResNet', tasks=TWO)
     error, exported, _ = largest_error(model, tmp_path / 'a.pt2')
     assert error < SAME
     texts = dict.fromkeys(('tasks', 'input', 'mtpeft', 'precision'), '')
@@ -114,6 +115,18 @@ def test_pt2(tmp_path):
     assert list(json.loads(texts['tasks'])) == list(TWO)
     program = torch.export.load(tmp_path / 'a.pt2')
     assert not [n for n in program.graph.nodes if 'mtpeft' in str(n.target)]
+
+
+def test_the_graph_of_a_swin_is_for_any_number_of_pictures():
+    module = prepared(small(**METHODS['MTLoRA as published'], tasks=TWO))
+    graph = traced(module, SIZE).module()
+    assert not [n for n in graph.graph.nodes if 'mtpeft' in str(n.target)]
+    for number in (1, 3):
+        pictures = torch.from_numpy(noise(number))
+        with torch.no_grad():
+            wanted, found = module(pictures), graph(pictures)
+        torch.testing.assert_close(found['normals'], wanted['normals'], rtol=1e-4, atol=1e-5)
+        assert (found['semseg'] == wanted['semseg']).float().mean() > 0.999
 
 
 # -- what cannot be ------------------------------------------------------------------------------
