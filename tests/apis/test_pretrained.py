@@ -341,6 +341,9 @@ def test_names_that_are_nothing(tmp_path):
         (tmp_path / 'notes.txt').write_text('x')
         with pytest.raises(CheckpointError, match=message):
             from_pretrained(source)
+    for source in (tmp_path / 'rooms.safetensors', 'mtpeft:faar_efficientnet-lite2_scenes'):
+        with pytest.raises(CheckpointError, match='is a model by itself, and checkpoint=x.pth'):
+            from_pretrained(source, checkpoint='x.pth')
 
 
 # -- the command line ------------------------------------------------------------------------------
