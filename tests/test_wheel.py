@@ -3,6 +3,7 @@
 The environments are empty but for packages of this one, which a path file lends them.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ PARTS = (
     'requirements', 'configs', 'tools', 'mtpeft',
 )  # fmt: skip
 TRAIN = """
-from mmengine.config import Config
+from PIL import Image
 
 import mtpeft
 from mtpeft.cli import main
@@ -40,6 +41,8 @@ options += ['train_cfg.max_epochs=1', 'train_dataloader.dataset.length=2']
 options += ['val_dataloader.dataset.length=1', 'train_dataloader.batch_size=2']
 options += ['visualizer.vis_backends=[]']
 assert main(['train', 'own.py', '--cfg-options', *options]) == 0
+Image.new('RGB', (128, 96), 'gray').save('room.png')
+assert main(['predict', 'work_dirs/own', 'room.png', '--out', 'predicted', '--tasks', 'depth']) == 0
 """
 
 
@@ -134,3 +137,5 @@ def test_it_trains_by_name_in_a_folder_without_a_checkout(environments):
     said = run(folder / 'env/bin/python', 'script.py', cwd=folder)
     assert 'lora_shared' in said and 'mtpeft::' not in said
     assert (folder / 'work_dirs/own/epoch_1.pth').is_file()
+    index = json.loads((folder / 'predicted/maps.json').read_text())
+    assert list(index['tasks']) == ['depth'] and len(index['pictures']) == 1
