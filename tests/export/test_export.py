@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from export.exported import METHODS, SIZE, TASKS, TS_PD, largest_error, noise, small
+from models.tiny_models import tiny_model
 
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.export import Exportable, ExportError, export_model, runner_of
@@ -78,7 +79,7 @@ def _check_metadata(path):
 
 
 def test_some_tasks_raw_and_in_half_precision(tmp_path):
-    model = small(family='mmseg ResNet', method=dict(type='LoRA', rank=2))
+    model = tiny_model(tasks=TASKS).eval()
     exported = export_model(
         model, tmp_path / 'a.pt2', SIZE, tasks=['depth'], raw=True, half=True
     )  # fmt: skip
@@ -106,8 +107,7 @@ def test_dynamic_size(tmp_path):
 
 
 def test_pt2(tmp_path):
-    """Of lanes that convolve with kernels of each picture."""
-    model = small(method=dict(type='TADFormer', rank=3), family='mmseg ResNet', tasks=TWO)
+    model = tiny_model(tasks=TWO).eval()
     error, exported, _ = largest_error(model, tmp_path / 'a.pt2')
     assert error < SAME
     texts = dict.fromkeys(('tasks', 'input', 'mtpeft', 'precision'), '')
