@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mtpeft.apis.load_model import held_keys, load_weights, predicting
+from mtpeft.apis.load_model import load_weights, note_held, predicting
 from mtpeft.apis.merged_file import is_merged
 from mtpeft.apis.pretrained import Opened, open_model
 from mtpeft.apis.segmentor import build_model
@@ -98,7 +98,7 @@ def _load(new: nn.Module, opened: Opened) -> None:
                 f"{what} has another base inside than the model's: {len(other)} entries differ, "
                 f'such as {other[0]}. Adapters mean nothing on other frozen weights.'
             )
-    held_keys(new, held)
+    note_held(new, held)
     load_weights(new, state, saved, what)
     new.loaded = dict(base=bases, held=held)
     new.cfg = opened.cfg

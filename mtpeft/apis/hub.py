@@ -41,6 +41,16 @@ def downloaded(name: str) -> Path:
     return Path(folder)
 
 
+def check_repository(name: str) -> None:
+    """Refuse what is no name of a repository, before anything is written.
+
+    Raises:
+        HubError: it is none.
+    """
+    if not looks_like_hub(name) or '@' in name:
+        raise HubError(f"Expected the name of a repository, 'user/name', got {name!r}.")
+
+
 def upload(
     folder: Path, repository: str, private: bool, token: str | None, message: str
 ) -> str:  # fmt: skip
@@ -49,8 +59,6 @@ def upload(
     Raises:
         HubError: it could not be put there; the files that are here are listed.
     """
-    if not looks_like_hub(repository) or '@' in repository:
-        raise HubError(f"Expected the name of a repository, 'user/name', got {repository!r}.")
     here = ', '.join(str(folder / name) for name in _WANTED if (folder / name).is_file())
     why = f"'{repository}' was not put on the hub. What was written is here, whole: {here}"
     _called(why, 'create_repo', repository, private=private, exist_ok=True, token=token)

@@ -94,6 +94,7 @@ def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:
     if shipped is None:
         raise ValueError(
             "init_model needs a config, unless the checkpoint is 'mtpeft:NAME', weights that "
-            'mtpeft ships. Give the config that the checkpoint was trained with.'
+            'mtpeft ships. Give the config that the checkpoint was trained with; a file that holds '
+            'its own is loaded by from_pretrained.'
         )
     return shipped_config(shipped['meta'])

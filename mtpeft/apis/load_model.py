@@ -77,7 +77,7 @@ def _on_base(
         held = frozen_state_keys(model) & set(state) if partial else set()
         if partial:
             check_base(model, bases, what, held)
-            held_keys(model, held)
+            note_held(model, held)
         load_weights(model, state, saved, what)
         model.loaded = dict(base=bases, held=held)
     return model
@@ -146,7 +146,7 @@ def _refuse_unnamed(model: nn.Module, saved: Mapping, what: str) -> None:
             )
 
 
-def held_keys(model: nn.Module, held: set[str]) -> None:
+def note_held(model: nn.Module, held: set[str]) -> None:
     """Let bases keep copies of what a file is about to change of them."""
     for name, own in frozen_bases(model).items():
         start = f'{name}.' if name else ''

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from mtpeft.adapters import Adapter
+from mtpeft.checkpoints.plain_config import KEY
 from mtpeft.models.components import trainable_parameters
 
 _CARD = """---
@@ -21,11 +22,7 @@ A model of mtpeft, parameter-efficient multi-task fine-tuning for dense predicti
 ## How to use
 
 ```python
-import mtpeft
-from mtpeft.apis import MultiTaskInferencer
-
-model = mtpeft.from_pretrained('{name}')
-predictions = MultiTaskInferencer(model)('picture.jpg')
+{usage}
 ```
 
 ## What it is
@@ -65,11 +62,25 @@ def model_card(
     return _CARD.format(
         name=name,
         licence=licence or 'unknown',
+        usage=_usage(model, meta, name),
         kind='adapters merged, for inference only' if merged else 'adapters on a frozen base',
         facts=_table(('', ''), facts.items()),
         tasks=_tasks(model),
         metrics=_metrics(metrics or {}),
     )
+
+
+def _usage(model: nn.Module, meta: Mapping[str, Any], name: str) -> str:
+    """How the model is loaded and called."""
+    if hasattr(model, 'test_options'):
+        return (
+            'import mtpeft\nfrom mtpeft.apis import MultiTaskInferencer\n\n'
+            f"model = mtpeft.from_pretrained('{name}')\n"
+            "predictions = MultiTaskInferencer(model)('picture.jpg')"
+        )
+    own = meta[KEY]['model'].get('network', '') is None
+    base = ', base=network)  # the network that it was made for' if own else ')'
+    return f"import mtpeft\n\nmodel = mtpeft.from_pretrained('{name}'{base}"
 
 
 def _base(meta: Mapping[str, Any]) -> str:

@@ -117,12 +117,18 @@ def _found(
     if isinstance(source, Config):
         return source, _weights(checkpoint, str(source.filename or 'The config')), f'{checkpoint}'
     text = str(source)
+    path = Path(text).expanduser()
+    is_file = text.startswith(_SHIPPED) or (path.is_file() and path.suffix in _WEIGHTS)
+    if is_file and checkpoint is not None:
+        raise CheckpointError(
+            f'{text} is a model by itself, and checkpoint={checkpoint} is for a config or a work '
+            'dir. Give one of the two.'
+        )
     if text.startswith(_SHIPPED):
         return None, shipped(text[len(_SHIPPED) :]), f'Model {text}'
-    path = Path(text).expanduser()
     if path.is_dir():
         return _in_folder(path, checkpoint)
-    if path.is_file() and path.suffix in _WEIGHTS:
+    if is_file:
         return None, path, f'Checkpoint {path}'
     if path.suffix == '.py':
         return load_config(path), _weights(checkpoint, text), f'Checkpoint {checkpoint}'

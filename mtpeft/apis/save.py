@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mtpeft.apis.hub import upload
+from mtpeft.apis.hub import check_repository, upload
 from mtpeft.apis.model_card import model_card
 from mtpeft.apis.pretrained import MODEL
 from mtpeft.apis.shared_file import file_of
@@ -101,6 +101,7 @@ def push_to_hub(
     Example:
         >>> push_to_hub(model, 'me/rooms', data='my rooms', licence='mit')  # doctest: +SKIP
     """
+    check_repository(repository)
     folder = Path(repository.rpartition('/')[2] if folder is None else folder)
     options.setdefault('name', repository)
     save_pretrained(model, folder, **options)

@@ -24,6 +24,7 @@ _OWN = ('MODELS', 'ADAPTERS', 'TASKS', 'METRICS', 'TRANSFORMS')
 _FOREIGN = ('MODELS', 'TRANSFORMS', 'TASK_UTILS')
 #: they load what files or hubs hold by options of their own
 _REFUSED = ('VPD', 'TIMMBackbone', 'ClipTextEncoder')
+_WITH_LANES = ('AdapterBackbone', 'TADFormerBackbone', 'AdaptedNetwork')
 _TIMM = re.compile(r'timm\.(\w+)(\.\w+)?')
 
 
@@ -71,12 +72,18 @@ def _types(value: Any, place: str) -> Iterator[tuple[Any, str]]:
             yield value['type'], f'{place}.type'
         for key, child in value.items():
             at = f'{place}.{key}' if place else key
-            if key == 'tasks':
+            if key == 'tasks' and not _has_names(value):
                 yield from _of_tasks(child, at)
             yield from _types(child, at)
     elif isinstance(value, list):
         for number, child in enumerate(value):
             yield from _types(child, f'{place}[{number}]')
+
+
+def _has_names(part: Mapping) -> bool:
+    """Are the tasks of a part names of its lanes, of which nothing is built?"""
+    kind = part.get('type')
+    return isinstance(kind, str) and kind.removeprefix('mtpeft.') in _WITH_LANES
 
 
 def _of_tasks(tasks: Any, place: str) -> Iterator[tuple[Any, str]]:
@@ -88,8 +95,7 @@ def _of_tasks(tasks: Any, place: str) -> Iterator[tuple[Any, str]]:
                 yield options, at
             elif isinstance(options, Mapping) and 'type' not in options:
                 yield name, at
-    elif isinstance(tasks, list) and not place.endswith('backbone.tasks'):
-        # (the backbone has names of lanes)
+    elif isinstance(tasks, list):
         yield from ((t, f'{place}[{i}]') for i, t in enumerate(tasks) if isinstance(t, str))
 
 

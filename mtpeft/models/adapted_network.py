@@ -111,8 +111,7 @@ class AdaptedNetwork(Sharing, FrozenBase, Merging):
         self._seen: set[str] | None = set()
         self.train(self.network.training)
         if live:
-            self.note_start()
-            self._has_base = True
+            self.stand_on_given()
 
     def _swap_in(self, plugins: Sequence[Mapping]) -> tuple[nn.ModuleDict, list[str]]:
         parsed = parse_plugins(plugins, self.tasks)

@@ -112,8 +112,7 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
         check_names(built)
         self.given = given
         self.tasks: dict[str, DenseTask] = built
-        self.check_finite = check_finite
-        self.test_options = test_options(test_cfg, tta)
+        self.check_finite, self.test_options = check_finite, test_options(test_cfg, tta)
         self._memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.backbone = build_module(backbone, tasks=list(built))
         check_streams(self.backbone, built)

@@ -119,6 +119,14 @@ def test_the_base_is_given_or_asked_for(model, base, tmp_path):
         from_pretrained(tmp_path, base=tmp_path / 'no.pth')
 
 
+def test_a_base_of_timm_that_cannot_be_fetched(model, base, tmp_path):
+    model.cfg.model.backbone.backbone.pretrained = True
+    model.save_pretrained(tmp_path)
+    with pytest.raises(PretrainedWeightsError, match=r'could not be fetched.*base=PATH'):
+        from_pretrained(tmp_path)
+    assert same(outputs(from_pretrained(tmp_path, base=base)), outputs(model))
+
+
 def test_a_random_base_is_in_the_file(tmp_path):
     model = init_model(tiny())
     stir(model)
@@ -268,9 +276,10 @@ def test_a_merged_file_alone(run, tmp_path):
 
 
 def test_a_model_that_ships():
-    model = from_pretrained('mtpeft:faar_efficientnet-lite2_scenes')
-    expected = init_model(None, 'mtpeft:faar_efficientnet-lite2_scenes')
-    assert same(outputs(model), outputs(expected))
+    name = 'faar_efficientnet-lite2_scenes'
+    model = from_pretrained(f'mtpeft:{name}')
+    by_config = from_pretrained(name, checkpoint=f'mtpeft:{name}')
+    assert same(outputs(by_config), outputs(model))
     assert 'mtpeft:faar_efficientnet-lite2_scenes' in mtpeft.list_models()
     assert mtpeft.list_models('lora_*pico*') == ['lora_swin-pico_scenes']
 
@@ -332,6 +341,9 @@ def test_names_that_are_nothing(tmp_path):
         (tmp_path / 'notes.txt').write_text('x')
         with pytest.raises(CheckpointError, match=message):
             from_pretrained(source)
+    for source in (tmp_path / 'rooms.safetensors', 'mtpeft:faar_efficientnet-lite2_scenes'):
+        with pytest.raises(CheckpointError, match='is a model by itself, and checkpoint=x.pth'):
+            from_pretrained(source, checkpoint='x.pth')
 
 
 # -- the command line ------------------------------------------------------------------------------

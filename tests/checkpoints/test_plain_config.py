@@ -153,6 +153,7 @@ BAD = {
     'another scope': dict(content(), default_scope='pip'),
     'a scope inside': content(decoder=dict(type='MultiHeadDecoder', _scope_='pip')),
     'no type': content(type=['MultiTaskModel']),
+    'tasks of a head': content(decoder=dict(type='MultiHeadDecoder', tasks=['os.system'])),
 }  # fmt: skip
 
 

@@ -135,8 +135,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         self.tasks = tuple(tasks) if tasks else ()
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f'Task names must differ, got {list(self.tasks)}.')
-        self.tap = tap
-        self.freeze = freeze
+        self.tap, self.freeze = tap, freeze
         self.weights = 'given' if isinstance(backbone, nn.Module) else 'random'
         self.network = build_network(backbone)
         self.family = family_of(self.network)
@@ -155,15 +154,18 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         )
         self.token_stream = self._make_token_stream(prompts)
         self.streams = self._make_streams(kind, strategy, with_cp)
-        if self.weights == 'given':
-            self.keep_base()
         self.out_channels, self.strides = self.family.widths_and_strides(tap == 'post_merge')
         self.size_divisor = self.family.size_divisor
+        self._tell_adapters()
+        if self.weights == 'given':
+            self.stand_on_given()
+
+    # -- construction --------------------------------------------------------------------------
+
+    def _tell_adapters(self) -> None:
         if self.adapted:
             table = adapter_table(self.adapter_layers(), self.commons, self.lanes and self.tasks)
             log_detail(table)
-
-    # -- construction --------------------------------------------------------------------------
 
     def _check_family(self) -> None:
         """Subclasses that cannot do with every family refuse here."""

@@ -76,11 +76,15 @@ class FrozenBase(nn.Module):
     def keep_base(self) -> None:
         """Load state dicts without a base onto the one that is here, random as it may be.
 
-        For who counts or draws adapters, and predicts nothing; and for a network that was given.
+        For who counts or draws adapters, and predicts nothing.
         """
         self._has_base = True
-        if self.weights == 'given':
-            self.note_start()
+
+    def stand_on_given(self) -> None:
+        """Take the network for the base that was given, where it is in memory."""
+        self.to(next(self.network.parameters()).device)
+        self.note_start()
+        self._has_base = True
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any
