@@ -42,13 +42,14 @@ MAY_IMPORT = {
     'benchmark': (
         'optim', 'models', 'adapters', 'ops', 'structures', 'tasks', 'registry', 'utils',
     ),
+    'export': ('benchmark', 'models', 'datasets', 'ops', 'tasks', 'utils', 'version'),
     'apis': (
         'hooks', 'visualization', 'optim', 'converters', 'checkpoints', 'models', 'evaluation',
         'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
     ),
     'cli': (
-        'apis', 'hooks', 'visualization', 'checkpoints', 'models', 'evaluation', 'datasets',
-        'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
+        'apis', 'export', 'hooks', 'visualization', 'checkpoints', 'models', 'evaluation',
+        'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
     ),
     '__main__': ('cli',),
 }  # fmt: skip

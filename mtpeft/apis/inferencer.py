@@ -13,6 +13,7 @@ from mmengine.infer import BaseInferencer
 from torch import nn
 
 from mtpeft.apis.given import Picture, listed, names_several, one_by_one
+from mtpeft.apis.models_list import list_models
 from mtpeft.apis.pictures import picture_file, pixels
 from mtpeft.apis.pretrained import from_pretrained
 from mtpeft.apis.samples import arrays_of, of_one_size
@@ -118,7 +119,7 @@ class MultiTaskInferencer(BaseInferencer):
             FileNotFoundError, DataFileError, ValueError: see :meth:`prepare`.
         """
         several = isinstance(images, list | tuple) or names_several(images)
-        pictures = self._inputs_to_list(images)
+        pictures = listed(images)
         options = (tasks, probabilities, batch_size, return_datasamples, drawings)
         answers = list(self._answers(pictures, *options))
         return answers if several else answers[0]
@@ -165,8 +166,10 @@ class MultiTaskInferencer(BaseInferencer):
             drawn = self.visualize(data['inputs'], samples, drawings)
             yield from self.postprocess(samples, drawn, return_datasamples)
 
-    def _inputs_to_list(self, inputs: Any) -> list:
-        return listed(inputs)
+    @staticmethod
+    def list_models(pattern: str = '*') -> list[str]:
+        """See :func:`mtpeft.apis.list_models`; MMEngine's would look for a repository's files."""
+        return list_models(pattern)
 
     def read(self, picture: Picture, index: int = 0, exif: bool | None = None) -> np.ndarray:
         """A picture as an array ``(H, W, C)``, BGR.
@@ -245,19 +248,17 @@ class MultiTaskInferencer(BaseInferencer):
         preds: Sequence[MultiTaskDataSample],
         drawings: bool = False,
         **kwargs: Any,
-    ) -> list[np.ndarray] | None:
-        """A drawing of each picture, ``(H, W, 3)`` uint8, RGB; ``None`` where none is wanted."""
-        if not drawings:
-            return None
+    ) -> list[np.ndarray]:
+        """A drawing of each picture, ``(H, W, 3)`` uint8, RGB; none where none is wanted."""
+        tasks, places = self.model.tasks, range(len(preds) if drawings else 0)
         return [
-            draw_panels(self.model.tasks, photograph(picture), arrays_of(sample, self.model.tasks))
-            for picture, sample in zip(inputs, preds, strict=True)
+            draw_panels(tasks, photograph(inputs[i]), arrays_of(preds[i], tasks)) for i in places
         ]
 
     def postprocess(
         self,
         preds: Sequence[MultiTaskDataSample],
-        visualization: Sequence[np.ndarray] | None,
+        visualization: Sequence[np.ndarray] = (),
         return_datasamples: bool = False,
         **kwargs: Any,
     ) -> list[Any]:
@@ -265,7 +266,7 @@ class MultiTaskInferencer(BaseInferencer):
         if return_datasamples:
             return list(preds)
         answers = [arrays_of(sample, self.model.tasks) for sample in preds]
-        for answer, drawn in zip(answers, visualization or (), strict=False):
+        for answer, drawn in zip(answers, visualization, strict=False):
             answer['drawing'] = drawn
         return answers
 

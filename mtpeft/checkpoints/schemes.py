@@ -19,21 +19,21 @@ def use_safe_loading() -> None:
     ``mmcls://``); the rest (``s3://``, ``petrel://``, ``pavi://``) is refused.
     """
     loaders = {
-        '': load_local,
-        ('http://', 'https://'): load_url,
-        tuple(_TABLES): load_named,
-        (r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'pavi://'): load_refused,
+        '': load_from_local,
+        ('http://', 'https://'): load_from_url,
+        tuple(_TABLES): load_from_name,
+        (r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'pavi://'): load_from_refused,
     }
     for prefixes, loader in loaders.items():
         CheckpointLoader.register_scheme(prefixes, loader, force=True)
 
 
-def load_local(filename: str, map_location: Any = None) -> dict:
+def load_from_local(filename: str, map_location: Any = None) -> dict:
     """Loader of local paths."""
     return safe_load(filename, map_location or 'cpu')
 
 
-def load_url(filename: str, map_location: Any = None) -> dict:
+def load_from_url(filename: str, map_location: Any = None) -> dict:
     """Loader of ``http(s)://``: keeps the download in torch's hub folder, then reads it safely."""
     target = Path(torch.hub.get_dir()) / 'checkpoints' / filename.rsplit('/', 1)[-1].split('?')[0]
     if get_rank() == 0 and not target.exists():
@@ -52,7 +52,7 @@ _TABLES = {
 }
 
 
-def load_named(filename: str, map_location: Any = None) -> dict:
+def load_from_name(filename: str, map_location: Any = None) -> dict:
     """Loader of models that OpenMMLab knows by name.
 
     Raises:
@@ -62,11 +62,11 @@ def load_named(filename: str, map_location: Any = None) -> dict:
     table = _TABLES[f'{scheme}://']()
     if name not in table:
         raise KeyError(f"'{filename}' is unknown. " + hint(name, table))
-    loaded = load_url(table[name], map_location)
+    loaded = load_from_url(table[name], map_location)
     return checkpoint._process_mmcls_checkpoint(loaded) if scheme == 'mmcls' else loaded
 
 
-def load_refused(filename: str, map_location: Any = None) -> dict:
+def load_from_refused(filename: str, map_location: Any = None) -> dict:
     """Loader of schemes whose files MMEngine would unpickle.
 
     Raises:

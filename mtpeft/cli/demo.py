@@ -43,19 +43,23 @@ def run(args: argparse.Namespace) -> int:
         load_gradio()
         demo = Demo(_models(args), args.examples)
         address = demo.start(args.host, args.port)
-    except (ImportError, OSError, ValueError, KeyError) as error:
+    except (ImportError, OSError, ValueError, KeyError, TypeError) as error:
         print(f'mtpeft demo: {error}', file=sys.stderr)
         return 2
     print(f'{address}  (Ctrl-C ends it)', flush=True)
     if args.host not in ('127.0.0.1', 'localhost'):
         print(f'Everybody who reaches {args.host} can use this page.', flush=True)
     try:
-        while True:
-            time.sleep(1)
+        _wait()
     except KeyboardInterrupt:
         return 0
     finally:
         demo.close()
+
+
+def _wait() -> None:
+    while True:
+        time.sleep(1)
 
 
 def _models(args: argparse.Namespace) -> dict:
@@ -72,5 +76,8 @@ def _models(args: argparse.Namespace) -> dict:
         while name in found:
             name += "'"
         args.model = source
-        found[name] = MultiTaskInferencer(read_model(args))
+        model = read_model(args)
+        if not getattr(model, 'merged', True):
+            model.merge_adapters(reversible=False, log=False)
+        found[name] = MultiTaskInferencer(model)
     return found

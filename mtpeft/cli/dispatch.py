@@ -1,14 +1,16 @@
 """From the words of a command line to the module that runs them."""
 
 import argparse
+import logging
 import sys
+import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 from mtpeft.cli.quiet import quiet
+from mtpeft.utils.details import log_detail
 from mtpeft.utils.suggest import hint
 
 _HELP = ('-h', '--help')
@@ -73,5 +75,26 @@ def call(name: str, module: ModuleType, words: Sequence[str]) -> int:
         '-v', '--verbose', action='store_true', help='show reports and warnings of libraries too'
     )
     args = parser.parse_args(list(words))
-    with nullcontext() if args.verbose else quiet():
+    if args.verbose:
         return module.run(args) or 0
+    with quiet():
+        try:
+            return module.run(args) or 0
+        except Exception as error:
+            if not _is_in_words(error):
+                raise
+            _say(error)
+            return 1
+
+
+def _is_in_words(error: Exception) -> bool:
+    """Is it about what a user gave, and says so? (Of others, where it was raised matters.)"""
+    return isinstance(error, FileNotFoundError) or type(error).__module__.startswith('mtpeft.')
+
+
+def _say(error: Exception) -> None:
+    """The text on the terminal; where it was raised in the log file, if there is one yet."""
+    trace = ''.join(traceback.format_exception(error))
+    log_detail(trace, logging.ERROR)
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    print(f'{type(error).__name__}: {text}', file=sys.stderr)

@@ -1,21 +1,19 @@
-"""Write a trained model as a file that runs without mtpeft.
+"""``mtpeft export``."""
 
-    mtpeft export MODEL OUT.onnx|OUT.pt2 [--size H W] [--dynamic-size] [--tasks a b] [--half] [--raw]
+import argparse
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """Write a trained model as a file that runs without mtpeft.
 
 The model is merged first. The file takes any number of pictures (B, H, W, 3), uint8, RGB, and gives
 a map for each task: class indices, probabilities, unit vectors, values. With --raw pictures come
 normalised, (B, 3, H, W), and logits leave. OUT.onnx is for onnxruntime and its like, OUT.pt2 for
 torch.export.load.
 
-The file is compared with the model before the command ends: on rendered scenes, or on the pictures
-of --check. See docs/export.md.
+The file is compared with the model before the command ends, on rendered scenes or on the pictures
+of --check: what differs by task, and how long each takes. See docs/export.md.
 """
-
-import argparse
-from pathlib import Path
-from typing import Any
-
-DESCRIPTION = 'write a trained model as ONNX or as a graph of torch.export'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +94,8 @@ def _check(args: argparse.Namespace, model: Any, exported: Any, size: Any) -> in
     run_file = runner_of(exported.path)
     pictures = pictures_for(module, size, args.check)
     bad = False
-    source = 'pictures of --check' if args.check else 'rendered scenes'
-    print(f'compared on {len(pictures)} {source}:')
+    source = 'of --check' if args.check else 'rendered'
+    print(f'compared on {len(pictures)} picture{"s" * (len(pictures) > 1)} ({source}):')
     for row in differences(module, run_file, pictures):
         print(f'  {row.task}: {row}')
         bad |= row.largest > (_HALF if args.half else _SAME)

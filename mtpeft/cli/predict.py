@@ -20,8 +20,9 @@ is predicted in windows. Nothing that is there is written over without --force.
     mtpeft predict MODEL film.mp4 'more/*.jpg' --tasks depth normals --out predicted
     mtpeft predict MODEL 0 --frames 100 --out camera
 
-Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed), 2 when
-nothing was begun, 130 after Ctrl-C.
+Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed) or MODEL
+cannot be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C, 143
+after SIGTERM.
 """
 
 
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--window', type=_window, default='auto', metavar='auto|none|H[xW]',
-        help='windows of large pictures; auto: 1024x1024 where a picture has over 4 million pixels '
+        help='windows of large pictures; auto: 512x512 where a picture has over 4 million pixels '
              'and the config has no windows',
     )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='write over files that are there')
@@ -72,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     """Predict; the exit status."""
     from mtpeft.apis.inputs import find_inputs
     from mtpeft.apis.predict.folder import OutFolder
+    from mtpeft.utils.signals import watch
 
+    watch()
     try:
         # all that can be wrong without a model is said before one is read
         inputs = find_inputs(args.inputs, args.recursive, without=Path(args.out))
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         job = _job(args, folder)
         _first_screen(args, job, inputs)
         report = job.run(inputs)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         words = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f'mtpeft predict: {words}', file=sys.stderr)
         return 2
@@ -95,6 +98,9 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
     from mtpeft.version import __version__
 
     model = read_model(args)
+    if not getattr(model, 'merged', True):
+        # the same predictions in less time; a picture alone gains most
+        model.merge_adapters(reversible=False, log=False)
     if args.half:
         import torch
 
@@ -115,12 +121,20 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
 def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:
     from collections import Counter
 
+    from mtpeft.version import __version__
+
+    model = job.predict.model
     kinds = Counter(found.kind for found in inputs)
-    counted = ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items())
-    device = next(job.predict.model.parameters()).device
-    print(f'model   {args.model} on {device}: {", ".join(job.wanted.tasks)}')
-    print(f'inputs  {counted}')
-    print(f'output  {job.folder}', flush=True)
+    lines = {
+        'model': f'{args.model}' + f' with {args.checkpoint}' * bool(args.checkpoint),
+        'tasks': ', '.join(job.wanted.tasks),
+        'device': next(model.parameters()).device,
+        'inputs': ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items()),
+        'writes to': job.folder,
+    }
+    print(f'mtpeft {__version__}: predict')
+    for name, text in lines.items():
+        print(f'  {name:<10}  {text}', flush=True)
 
 
 def _told(report: 'Report', job: Any, number: int) -> int:
@@ -139,9 +153,7 @@ def _told(report: 'Report', job: Any, number: int) -> int:
             print(f'  {source}: {words}', file=sys.stderr)
     if report.stopped:
         print(f'{report.stopped} What is listed above is whole.', file=sys.stderr)
-    if report.interrupted:
-        return 130
-    return int(bool(report.failed or report.stopped))
+    return report.status or int(bool(report.failed or report.stopped))
 
 
 def _positive(text: str) -> int:

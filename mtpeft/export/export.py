@@ -99,4 +99,3 @@ def checked_path(path: str | Path, force: bool = False) -> Path:
     if path.exists() and not force:
         raise FileExistsError(f'{path} exists. Give another name, or --force to replace it.')
     return path
-

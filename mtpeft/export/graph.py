@@ -35,7 +35,10 @@ def traced(
     height, width = (1, 2) if not module.raw else (2, 3)
     axes: dict[int, Any] = {0: Dim('batch')}
     if dynamic_size:
-        axes |= {height: Dim('height', min=8), width: Dim('width', min=8)}
+        least = max(getattr(module.model.backbone, 'strides', (1,))) + 1  # (two pixels at least)
+        axes |= {height: Dim('height', min=least), width: Dim('width', min=least)}
+    # what cannot be proved of open sizes is checked when the graph runs
+    options = dict(prefer_deferred_runtime_asserts_over_guards=True) if dynamic_size else {}
     place: list[str] = []
     try:
         with plain(), torch.no_grad(), _watched(module, place):
@@ -44,6 +47,7 @@ def traced(
                 (module.example(_BATCH, size),),
                 dynamic_shapes=(axes,),
                 strict=False,
+                **options,
             )
     except Exception as error:  # (torch has many kinds)
         raise ExportError(_reason(error, place, dynamic_size)) from error
@@ -51,6 +55,13 @@ def traced(
 
 def _check_sizes(module: Exportable) -> None:
     """Refuse a dynamic size where a network was built for one."""
+    family = getattr(module.model.backbone, 'family', None)
+    if getattr(family, 'shifts_windows', False):
+        raise ExportError(
+            f'A {family.name} shifts its windows where the map is larger than one window and not '
+            'elsewhere, so what it computes depends on the size, and its size cannot be '
+            'dynamic. Export one file a size (--size H W).'
+        )
     network = getattr(module.model.backbone, 'network', None)
     if network is not None and takes_one_size(network):
         height, width = built_for(network)
@@ -85,7 +96,7 @@ def _watched(module: nn.Module, place: list[str]) -> Iterator[None]:
 
 def _reason(error: Exception, place: Sequence[str], dynamic_size: bool) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    first = lines[0] if lines else type(error).__name__
+    first = ' '.join(line.strip() for line in lines[:2]) or type(error).__name__
     layer = next((name for name in reversed(place) if name), '')
     where = f' It ended in {layer.removeprefix("model.")}.' if layer else ''
     if dynamic_size:

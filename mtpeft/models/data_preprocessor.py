@@ -138,7 +138,9 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
 def pad(x: Tensor, size: tuple[int, int], value: float = 0) -> Tensor:
     """``x`` ``(..., H, W)`` padded to ``size`` at the right and bottom."""
     height, width = size[0] - x.shape[-2], size[1] - x.shape[-1]
-    return F.pad(x, (0, width, 0, height), value=value) if height or width else x
+    # (of a size that a graph leaves open nobody knows yet)
+    needed = any(not isinstance(side, int) or side for side in (height, width))
+    return F.pad(x, (0, width, 0, height), value=value) if needed else x
 
 
 def _shape_message(

@@ -290,7 +290,8 @@ class MultiTaskModel(Sharing, Merging, BaseModel):
 
     def _padded(self, size: Sequence[int]) -> tuple[int, int]:
         divisor = getattr(self.backbone, 'size_divisor', 1)
-        height, width = (-(-side // divisor) * divisor for side in size)
+        # (runtimes round the quotient of a negative number in other ways)
+        height, width = ((side + divisor - 1) // divisor * divisor for side in size)
         return height, width
 
     def _to_input(self, logits: Tensor, inputs: Tensor) -> Tensor:

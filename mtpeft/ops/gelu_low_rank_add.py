@@ -28,6 +28,8 @@ class LowRankSum(NamedTuple):
 
     def made(self) -> Tensor:
         """The sum."""
+        if plain_ops():
+            return self.frozen + self.scale * F.linear(F.linear(self.x, self.a), self.b)
         return low_rank_add(*self)
 
 
@@ -77,10 +79,10 @@ def takes_less(activation: nn.Module, x: Tensor | LowRankSum) -> bool:
 
     On a CPU and where the map is large; half precision and a compiler have ways of their own.
     """
+    if plain_ops():  # (asked first: to compare sizes would fix those that a graph leaves open)
+        return False
     x = x if isinstance(x, Tensor) else x.frozen
     if type(activation) is not nn.GELU or x.device.type != 'cpu' or x.numel() < _LARGE:
-        return False
-    if plain_ops():
         return False
     whole = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled('cpu')
     return whole and not torch.compiler.is_compiling()

@@ -5,10 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
-# torch 2.6 cannot tell
-_is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
+from mtpeft.utils.exporting import exported
 
 
 class _Switch(threading.local):
@@ -39,9 +36,4 @@ def plain() -> Iterator[None]:
 
 def plain_ops() -> bool:
     """Do formulas run in their plain form? Also while a graph is exported, for other runtimes."""
-    return _switch.plain or _is_exporting()
-
-
-def exporting() -> bool:
-    """Is a graph made for another runtime, which knows fewer operators than PyTorch?"""
-    return _is_exporting()
+    return _switch.plain or exported()

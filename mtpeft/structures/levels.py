@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtpeft.utils.exporting import exported, surely_equal
 from mtpeft.utils.suggest import hint
 
 
@@ -38,7 +39,8 @@ class Unreduced(NamedTuple):
         weight = weight.flatten(1)
         (narrow, wide), inner = weight.shape, self.weight.shape[1]
         number = self.rows.numel() // inner
-        if narrow * inner * (wide + number) < number * wide * (inner + narrow):
+        # (a graph that is exported is for any number of rows; the joined weight is a constant there)
+        if exported() or narrow * inner * (wide + number) < number * wide * (inner + narrow):
             joined = self._joined(weight) if kept is None else kept(lambda: self._joined(weight))
             out = F.linear(self.rows, joined)
         else:
@@ -111,6 +113,6 @@ def largest(levels: Levels) -> tuple[int, int]:
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """``x`` ``(B, C, h, w)`` brought to ``size`` (H, W) bilinearly, ``align_corners`` off."""
     size = tuple(size)
-    if tuple(x.shape[-2:]) == size:
+    if all(map(surely_equal, x.shape[-2:], size)):
         return x
     return F.interpolate(x, size=size, mode='bilinear', align_corners=False)

@@ -48,6 +48,12 @@ class Progress:
             return line
         return f'{line}, {duration(max(self.total - self.done, 0) / rate)} left'
 
+    def note(self, text: str) -> None:
+        """Say something in a line of its own."""
+        self.clear()
+        self.stream.write(f'{text}\n')
+        self.stream.flush()
+
     def clear(self) -> None:
         """Take the line away, so that something else can be said."""
         if self._terminal and self._width:

@@ -5,6 +5,7 @@ import torch
 from helpers.tadformer_oracle import kernels
 from torch import nn
 
+from mtpeft.adapters import dtf
 from mtpeft.adapters.dtf import DynamicTaskFilter, depthwise
 
 
@@ -88,3 +89,15 @@ def test_precision_of_kernels_under_autocast():
         inside = filter.kernels(z)
     with torch.no_grad():
         torch.testing.assert_close(inside, filter.kernels(z), rtol=0, atol=0)
+
+
+def test_a_graph_for_other_runtimes_filters_by_taps(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2, 3, 4, 5, 6, generator=generator)
+    for kernel in (
+        torch.randn(2, 3, 4, 3, 3, generator=generator), torch.randn(4, 3, 3, generator=generator),
+    ):  # fmt: skip
+        wanted = depthwise(z, kernel)
+        with monkeypatch.context() as patched:
+            patched.setattr(dtf, 'exported', lambda: True)
+            torch.testing.assert_close(depthwise(z, kernel), wanted)

@@ -35,9 +35,10 @@ def same(found, expected):
 
 def test_its_steps_are_those_of_the_base_class(predict, pictures):
     assert isinstance(predict, BaseInferencer)
+    assert predict.list_models('mtpeft:faar*') == ['mtpeft:faar_efficientnet-lite2_scenes']
     made = []
     for data in predict.preprocess(pictures, batch_size=4):
-        made += predict.postprocess(predict.forward(data), None)
+        made += predict.postprocess(predict.forward(data))
     for answer, expected in zip(made, predict(pictures), strict=True):
         assert set(answer) == set(predict.model.tasks)
         np.testing.assert_allclose(answer['depth'], expected['depth'], atol=1e-5)

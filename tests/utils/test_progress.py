@@ -41,3 +41,11 @@ def test_without_a_total_there_is_no_end():
     progress = Progress(None, 'frames', io.StringIO())
     progress.done = 50
     assert progress.text(10) == '50 frames, 5 a second'
+
+
+def test_a_note_has_a_line_of_its_own():
+    stream = Terminal()
+    progress = Progress(3, 'frames', stream)
+    progress._write('1/3 frames')
+    progress.note('a.jpg: large')
+    assert stream.getvalue().split('\r')[-1] == 'a.jpg: large\n'

@@ -23,7 +23,7 @@ from mtpeft.adapters.base import Unstacked
 from mtpeft.adapters.lanes.current import within
 from mtpeft.adapters.lanes.passes import LanePass, Remembered
 from mtpeft.adapters.layers import AdapterLayer
-from mtpeft.ops.plain import exporting
+from mtpeft.utils.exporting import exported
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def looped(lanes: Lanes) -> Tensor:
 
 def way_of(strategy: str, count: int, add_behind_attention: bool, unmappable: bool) -> Way:
     """The way of ``count`` lanes, see the table of this module."""
-    if strategy == 'vmap' and (add_behind_attention or exporting()):
+    if strategy == 'vmap' and (add_behind_attention or exported()):
         return in_turn
     if strategy == 'loop' or count == 1 or unmappable:
         return looped

@@ -14,8 +14,8 @@ from mtpeft.apis.demo.answers import Shown, predicted, reduced, shown
 from mtpeft.apis.inferencer import MultiTaskInferencer
 from mtpeft.datasets import ScenesMT
 
-_SCENES = (0, 3, 15, 21)
-_SIZE = (288, 384)
+_SCENES = (0, 3, 15)
+_SIZE = (240, 320)
 _HEADLINE = """# mtpeft
 Drop a picture, or click on a room. The blue handle of a map slides the picture over it."""
 _STYLE = """
@@ -92,11 +92,18 @@ class Demo:
         Raises:
             OSError: the port is taken.
         """
-        _, address, _ = self.page.launch(
-            server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
-            show_error=True, ssr_mode=False, footer_links=[], enable_monitoring=False,
-            css=_STYLE, theme=self._theme(),
-        )  # fmt: skip
+        try:
+            _, address, _ = self.page.launch(
+                server_name=host, server_port=port, share=False, quiet=True, css=_STYLE,
+                prevent_thread_lock=True, show_error=True, ssr_mode=False, footer_links=[],
+                enable_monitoring=False, theme=self._theme(),
+            )  # fmt: skip
+        except OSError as error:
+            tried = 'Ports 7860 to 7959' if port is None else f'Port {port}'
+            raise OSError(
+                f'{tried} of {host} cannot be listened on. Another program may use it: give '
+                'another one, --port PORT.'
+            ) from error
         return address
 
     def close(self) -> None:
@@ -150,8 +157,10 @@ class Demo:
                     outputs = self._outputs()
             inputs = [picture, ticked]
             for event in (picture.change, ticked.input):
-                event(self.predict, inputs, outputs, show_progress='minimal', api_name=False,
-                      trigger_mode='always_last')  # fmt: skip
+                event(
+                    self.predict, inputs, outputs, show_progress='minimal',
+                    api_visibility='private', trigger_mode='always_last',
+                )  # fmt: skip
         return page
 
     def _outputs(self) -> list[Any]:

@@ -71,7 +71,7 @@ class Film:
         if not self._writer.isOpened():
             raise OSError(
                 f'{self.path}: OpenCV cannot write a video of {width} x {height} at {self.fps:g} '
-                f'frames a second with the codec {_CODEC}. --drawings none --maps png writes '
+                f'frames a second with the codec {_CODEC}. --save maps writes '
                 'pictures instead.'
             )
 

@@ -19,7 +19,7 @@ class Report:
         pictures, videos, frames, files: How many were predicted and written.
         failed: Inputs that were not, or not wholly, predicted, each with the reason.
         stopped: Why it ended before the last input, ``''`` where it did not.
-        interrupted: Whether that was Ctrl-C.
+        status: Exit status that a signal gives: 130 for Ctrl-C, 143 for SIGTERM, else 0.
     """
 
     pictures: int = 0
@@ -28,7 +28,7 @@ class Report:
     files: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     stopped: str = ''
-    interrupted: bool = False
+    status: int = 0
 
 
 class NotWritten(Exception):

@@ -1,5 +1,6 @@
 """Pictures, videos and cameras predicted one after another, and written as files."""
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,10 +15,11 @@ from mtpeft.apis.predict.ledger import Ledger, NotWritten, Report
 from mtpeft.apis.predict.results import Answer, Wanted, png
 from mtpeft.apis.predict.video import VideoRun
 from mtpeft.utils.progress import Progress
+from mtpeft.utils.signals import STATUS, Terminated
 
 #: pixels beyond which a picture is predicted in windows, unless the model has windows of its own
 WHOLE = 4_000_000
-WINDOW = (1024, 1024)
+WINDOW = (512, 512)
 #: pixels that a batch may have, so that eight photographs of a large camera are not one batch
 _BATCH_AREA = 2 * WHOLE
 
@@ -62,8 +64,8 @@ class PredictRun:
     def run(self, inputs: Sequence[Input]) -> Report:
         """Predict all inputs; the report.
 
-        An input that cannot be read is named in the report, and the others go on. Ctrl-C and a
-        full disk end it with whole files and an index of them.
+        An input that cannot be read is named in the report, and the others go on. Ctrl-C, SIGTERM
+        (where it is watched) and a full disk end it with whole files and an index of them.
 
         Raises:
             FileExistsError: results would be written over.
@@ -79,7 +81,9 @@ class PredictRun:
         except NotWritten as error:
             report.stopped = str(error)
         except KeyboardInterrupt:
-            report.interrupted, report.stopped = True, 'Stopped by Ctrl-C.'
+            report.status, report.stopped = 128 + signal.SIGINT, 'Stopped by Ctrl-C.'
+        except Terminated:
+            report.status, report.stopped = STATUS, 'Stopped by SIGTERM.'
         finally:
             self.ledger.finish()
         return report
@@ -110,7 +114,7 @@ class PredictRun:
                 self.ledger.failed(
                     source,
                     f'memory ran out at {len(images)} pictures of {width} x {height}. Give '
-                    '--batch-size 1, or smaller windows: --window 512',
+                    '--batch-size 1, or smaller windows: --window 256',
                 )
             return [None] * len(images)
 
@@ -139,7 +143,9 @@ class PredictRun:
                 progress.add()
                 continue
             size = image.shape[0] * image.shape[1]
-            # (a large picture is predicted alone, in windows)
+            if size > WHOLE and self.windowed is not self.predict:
+                progress.note(f'{found.source}: {size / 1e6:.1f} million pixels, in windows')
+            # (a large picture is predicted alone)
             size = _BATCH_AREA if size > WHOLE else size
             if batch and (len(batch) == self.batch_size or area + size > _BATCH_AREA):
                 yield batch

@@ -84,7 +84,7 @@ class PromptStream(TokenStream):
         return self.prompts[stage][index if self.deep else 0].expand(pictures, -1, -1)
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        tokens = self._of(self.family.stages[0].blocks[0], len(x))
+        tokens = self._of(self.family.stages[0].blocks[0], x.shape[0])
         if self.family.prompts == 'sequence':
             return self.family.join_prompts(x, tokens), None
         return x, tokens
@@ -92,7 +92,7 @@ class PromptStream(TokenStream):
     def before(self, name: str, x: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if not self.deep:
             return x, tokens
-        own = self._of(name, len(x))
+        own = self._of(name, x.shape[0])
         if self.family.prompts == 'windows':
             return x, own
         start = now.prefix - self.number

@@ -36,5 +36,5 @@ class StepWeighting(FixedWeighting):
         with torch.no_grad():
             known = torch.stack([value.detach().float() for value in values.values()])
             factors = self.factors(known)
-        return {name: factor * loss
-                for (name, loss), factor in zip(weighted.items(), factors, strict=True)}  # fmt: skip
+        pairs = zip(weighted.items(), factors, strict=True)
+        return {name: factor * loss for (name, loss), factor in pairs}

@@ -119,7 +119,7 @@ class ChannelwiseSpectralFilter(SpectralNeck):
         for level in range(len(self.out_channels)):
             levels = [streams[name][level] for name in streams]
             filters = [self.filters[name][level] for name in streams]
-            if len({x.shape for x in levels}) == 1:
+            if all(x.shape == levels[0].shape for x in levels):
                 out.append(filtered_pixels(filters, torch.stack(levels)).unbind())
             else:
                 out.append([f(x) for f, x in zip(filters, levels, strict=True)])

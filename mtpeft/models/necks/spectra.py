@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mtpeft.models.necks.real_spectra import RealSpectrum
-from mtpeft.ops.plain import exporting
+from mtpeft.utils.exporting import exported
 
 Size = tuple[int, int]
 ROWS = ('fft', 'shifted')
@@ -26,7 +26,7 @@ def to_spectrum(x: Tensor) -> Tensor | RealSpectrum:
 
     A graph for other runtimes gets real and imaginary part, by products with matrices.
     """
-    return RealSpectrum.of(x) if exporting() else torch.fft.rfft2(x, norm='ortho')
+    return RealSpectrum.of(x) if exported() else torch.fft.rfft2(x, norm='ortho')
 
 
 def to_pixels(spectrum: Tensor | RealSpectrum, size: Size) -> Tensor:

@@ -150,13 +150,14 @@ class CrossTaskConsensus(SpectralNeck):
             ValueError: the tasks' levels differ in shape.
         """
         shapes = {name: tuple(levels[level].shape) for name, levels in streams.items()}
-        if len(set(shapes.values())) > 1:
+        first = next(iter(shapes.values()))
+        if any(shape != first for shape in shapes.values()):
             found = ', '.join(f"{shape} for '{name}'" for name, shape in shapes.items())
             raise ValueError(
                 f'{type(self).__name__} expected equal shapes of all tasks at level {level}, got '
                 f'{found}. Tasks of different resolutions have no common spectrum: resize them.'
             )
-        return next(iter(shapes.values()))[-2:]
+        return first[-2:]
 
 
 class Bands(nn.Module):

@@ -14,9 +14,11 @@ from PIL import Image
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.apis.inputs import find_inputs
 from mtpeft.apis.predict import run as run_module
+from mtpeft.apis.predict.film import Film
 from mtpeft.apis.predict.folder import OutFolder
 from mtpeft.apis.predict.results import Wanted
 from mtpeft.apis.predict.run import PredictRun
+from mtpeft.utils.signals import Terminated
 
 
 @pytest.fixture(scope='module')
@@ -174,7 +176,8 @@ def test_a_folder_grows_by_pictures_of_the_same_model_only(predict, tmp_path):
         start(predict, out, [photos(tmp_path / 'z', c=(20, 30))], said=dict(model='other'))
 
 
-def test_ctrl_c_leaves_whole_files_and_their_index(predict, tmp_path, monkeypatch):
+@pytest.mark.parametrize(('stop', 'status'), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_stop_leaves_whole_files_and_their_index(predict, tmp_path, monkeypatch, stop, status):
     root, out = photos(tmp_path / 'in', a=(20, 30), b=(20, 30), c=(20, 30)), tmp_path / 'out'
     whole = tmp_path / 'whole'
     start(predict, whole, [root])
@@ -183,12 +186,12 @@ def test_ctrl_c_leaves_whole_files_and_their_index(predict, tmp_path, monkeypatc
     def stopped(*args):
         calls.append(1)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            raise stop
         return answers(*args)
 
     monkeypatch.setattr(PredictRun, 'answers', stopped)
     _, report = start(predict, out, [root])
-    assert report.interrupted and report.pictures == 2
+    assert report.status == status and report.pictures == 2
     index = json.loads((out / 'maps.json').read_text())
     assert [entry['name'] for entry in index['pictures']] == ['a', 'b']
     expected = files_in(whole)
@@ -211,7 +214,7 @@ def test_ctrl_c_in_a_video_leaves_a_video(predict, tmp_path, monkeypatch):
     monkeypatch.setattr(Wanted, 'encoded', stopped)
     out = tmp_path / 'out'
     _, report = start(predict, out, [video(tmp_path / 'film.mp4')])
-    assert report.interrupted and report.frames == 3
+    assert report.status == 130 and report.frames == 3
     assert len(frames_of(out / 'drawings/film.mp4')[0]) == 3
 
 
@@ -301,3 +304,14 @@ def test_wanted_is_told_apart():
     assert wanted.maps and wanted.drawn
     assert not replace(wanted, save='maps').drawing_names('a')
     assert not replace(wanted, save='drawings').map_names('a')
+
+
+def test_a_film_that_lost_frames_is_not_kept(tmp_path):
+    """OpenCV says nothing of a full disk."""
+    film = Film(tmp_path / 'film.mp4', 10)
+    for level in range(4):
+        film.add(np.full((24, 32, 3), 60 * level, np.uint8))
+    film.frames += 2
+    with pytest.raises(OSError, match='film.mp4: 4 of 6 frames could be written'):
+        film.close()
+    assert not list(tmp_path.iterdir())

@@ -68,6 +68,7 @@ class Family:
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
             each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
         parts: The steps of a block one by one, ``None`` for blocks that are run as a whole.
+        shifts_windows: Blocks shift their windows where the map is larger than one.
     """
 
     name = ''
@@ -82,6 +83,7 @@ class Family:
     blocks_see_map: bool = True
     prompts: str | None = None
     parts: type[SwinParts] | None = None
+    shifts_windows: bool = False
 
     def __init__(self, network: nn.Module) -> None:
         self.stages = self.make_stages(network)
@@ -179,8 +181,12 @@ class Family:
 
     def padded(self, x: Tensor) -> Tensor:
         """Zeros at the right and the bottom up to a multiple of :attr:`patch_size`."""
-        bottom, right = (-side % self.patch_size for side in x.shape[-2:])
-        return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+        if self.patch_size == 1:
+            return x
+        patch = self.patch_size
+        bottom, right = ((patch - side % patch) % patch for side in x.shape[-2:])
+        needed = any(not isinstance(side, int) or side for side in (bottom, right))
+        return F.pad(x, (0, right, 0, bottom)) if needed else x
 
     @property
     def size_divisor(self) -> int:

@@ -1,13 +1,17 @@
 """Windows that are shifted only where the map of the pass does not fit into one of them."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from mmseg.models.backbones.swin import ShiftWindowMSA
-from timm.models.swin_transformer import SwinTransformerBlock
+from timm.models.swin_transformer import SwinTransformerBlock, window_partition, window_reverse
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
-from torch import nn
+from torch import Tensor, nn
 
 from mtpeft.adapters.lanes.current import now
+from mtpeft.utils.exporting import exported
 
 
 class _FittedShift:
@@ -20,7 +24,17 @@ class _FittedShift:
         return none if now.size and fits_one_window(now.size, self.window_size) else full
 
 
-class FittedBlock(_FittedShift, SwinTransformerBlock):
+class _FittedTimm(_FittedShift):
+    """Mixin: a block of timm."""
+
+    def get_attn_mask(self, x: Tensor | None = None, **options: Any) -> Tensor | None:
+        """timm's mask; in a graph that is exported, by few operators instead of ten a block."""
+        if x is None or not exported():
+            return super().get_attn_mask(x, **options)
+        return None if not any(self.shift_size) else _mask(x, self.window_size, self.shift_size)
+
+
+class FittedBlock(_FittedTimm, SwinTransformerBlock):
     """timm's block."""
 
     @property
@@ -32,7 +46,7 @@ class FittedBlock(_FittedShift, SwinTransformerBlock):
         """Follows from the map, whatever timm found for the size that it was built for."""
 
 
-class FittedV2Block(_FittedShift, SwinTransformerV2Block):
+class FittedV2Block(_FittedTimm, SwinTransformerV2Block):
     """timm's block of Swin V2."""
 
     shift_size = FittedBlock.shift_size
@@ -45,6 +59,12 @@ class FittedMSA(_FittedShift, ShiftWindowMSA):
     def shift_size(self) -> int:
         return self._shift(self.__dict__['shift_size'], 0)
 
+    def window_reverse(self, windows: Tensor, H: int, W: int) -> Tensor:
+        """mmseg's, which makes a plain number of the pictures; a graph is exported for any."""
+        if not exported():
+            return super().window_reverse(windows, H, W)
+        return window_reverse(windows, (self.window_size, self.window_size), H, W)
+
 
 def fit_shifts(network: nn.Module) -> None:
     """Let the windows of a Swin follow the map; in place, with nothing added to its state."""
@@ -52,6 +72,32 @@ def fit_shifts(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) in fitted:
             module.__class__ = fitted[type(module)]
+
+
+def _mask(x: Tensor, window: tuple[int, int], shift: tuple[int, int]) -> Tensor:
+    """0 between pixels of a shifted window that were neighbours before, else -100.
+
+    Args:
+        x: The map ``(B, H, W, C)``.
+        window: Height and width of a window.
+        shift: How far windows are shifted.
+
+    Returns:
+        ``(windows, area, area)``.
+    """
+    rows, columns = (
+        _region(math.ceil(side / length) * length, length, by, x)
+        for side, length, by in zip(x.shape[1:3], window, shift, strict=True)
+    )
+    regions = window_partition((3 * rows[:, None] + columns)[None, :, :, None], window)
+    regions = regions.flatten(1)
+    return (regions[:, None] != regions[:, :, None]).to(x.dtype) * -100
+
+
+def _region(side: int, window: int, shift: int, like: Tensor) -> Tensor:
+    """0 up to the last window of an axis, 2 where that shows what was at the other end, else 1."""
+    place = torch.arange(side, device=like.device)
+    return (place >= side - window).long() + (place >= side - shift).long()
 
 
 def fits_one_window(size: tuple[int, int], window: int | Sequence[int]) -> bool:

@@ -36,6 +36,7 @@ class MMSegSwin(Family):
 
     on_map = r'ffn\.layers\.(0\.0|1)'
     prompts = 'windows'
+    shifts_windows = True
     parts = MMSegSwinParts
     # norms of the un-merged outputs; classification weights have none of them
     may_be_absent = ('norm0.', 'norm1.', 'norm2.', 'norm3.')

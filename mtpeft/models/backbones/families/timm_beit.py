@@ -81,7 +81,7 @@ class TimmBeit(TimmViT):
         now.size = network.patch_embed.dynamic_feat_size(tuple(x.shape[-2:]))
         now.prefix = network.num_prefix_tokens
         x = network.patch_embed(x)
-        x = torch.cat([network.cls_token.expand(len(x), -1, -1), x], 1)
+        x = torch.cat([network.cls_token.expand(x.shape[0], -1, -1), x], 1)
         if network.pos_embed is not None:
             old = network.patch_embed.grid_size
             x = x + resample_abs_pos_embed(network.pos_embed, now.size, old)

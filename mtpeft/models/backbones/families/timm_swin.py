@@ -36,6 +36,7 @@ class TimmSwin(Family):
     unread = ('norm.', 'head.')
     on_map = r'mlp\.fc[12]'
     prompts = 'windows'
+    shifts_windows = True
     parts = TimmSwinParts
 
     # any picture size is taken, and windows keep their size

@@ -58,7 +58,7 @@ class TokenStream(nn.Module):
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The stem's map with tokens in it, or the tokens ``(B, T, C)`` beside it."""
-        tokens = self._parts[1].stacked_tokens().expand(len(x), -1, -1)
+        tokens = self._parts[1].stacked_tokens().expand(x.shape[0], -1, -1)
         if self.family.prompts == 'sequence':
             return self.family.join_prompts(x, tokens), None
         return x, tokens
@@ -88,7 +88,7 @@ class TokenStream(nn.Module):
         """
         attention = self.family.attention(block)
         prompts = self.family.normed_prompts(block, tokens)
-        with attention.attending(prompts, len(x) * copies) as seen:
+        with attention.attending(prompts, x.shape[0] * copies) as seen:
             out = function(x)
         return out, self.leave(block, tokens, seen.rows, last)
 

@@ -1,0 +1,170 @@
+"""Exported files give what their model gives, whatever the method, family, batch and size."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from export.exported import METHODS, SIZE, TASKS, TS_PD, largest_error, noise, small
+
+from mtpeft.apis import MultiTaskInferencer
+from mtpeft.export import Exportable, ExportError, export_model, runner_of
+from mtpeft.export.exportable import prepared
+from mtpeft.export.graph import traced
+
+#: of the range of a map, in float32
+SAME = 1e-4
+TWO = {name: TASKS[name] for name in ('semseg', 'normals')}
+needs_onnx = pytest.mark.skipif(
+    not all(__import__('importlib.util').util.find_spec(n) for n in ('onnxscript', 'onnxruntime')),
+    reason='onnx, onnxscript or onnxruntime: pip install "mtpeft[export]"',
+)
+
+
+# -- what a file does ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('bgr', [True, False])
+def test_maps_are_those_of_the_inferencer(bgr):
+    model = small(size=(33, 50))
+    model.data_preprocessor.bgr_to_rgb = bgr
+    pictures = noise(2, (33, 50))
+    with torch.no_grad():
+        maps = Exportable(model)(torch.from_numpy(pictures))
+    predict = MultiTaskInferencer(model)
+    for i, picture in enumerate(pictures):
+        answer = predict(np.ascontiguousarray(picture[..., ::-1]))  # it takes BGR
+        for name in TASKS:
+            assert maps[name][i].shape == answer[name].shape
+            np.testing.assert_allclose(maps[name][i], answer[name], rtol=1e-4, atol=1e-5)
+        assert maps['semseg'].dtype == torch.int64
+
+
+def test_the_model_stays_as_it_is():
+    model = small()
+    keys = list(model.state_dict())
+    prepared(model, half=True)
+    assert list(model.state_dict()) == keys and not model.merged
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+# -- ONNX ----------------------------------------------------------------------------------------
+
+
+@needs_onnx
+def test_lanes_and_spectra(tmp_path):
+    """The adapters of MTLoRA and the neck of FAAR; the whole grid is docs/measure_export.py."""
+    model = small(**METHODS['MTLoRA'], family='mmseg ResNet', necks=TS_PD, tasks=TWO)
+    error, exported, run = largest_error(model, tmp_path / 'a.onnx')
+    assert error < SAME
+    _check_metadata(tmp_path / 'a.onnx')
+    for number in (1, 4):  # it was exported with two pictures, and compared on three
+        assert {x.shape[:3] for x in run(noise(number)).values()} == {(number, *SIZE)}
+
+
+def _check_metadata(path):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    about = session.get_modelmeta().custom_metadata_map
+    tasks, given = json.loads(about['tasks']), json.loads(about['input'])
+    assert list(tasks) == list(TWO) and [o.name for o in session.get_outputs()] == list(TWO)
+    assert len(tasks['semseg']['classes']) == 5 and tasks['normals']['kind'] == 'vectors'
+    (known,) = session.get_inputs()
+    assert (known.name, known.type) == ('pictures', 'tensor(uint8)') == (given['name'], known.type)
+    assert known.shape[1:] == [*SIZE, 3] and given['size'] == list(SIZE)
+    assert isinstance(known.shape[0], str)  # free
+    assert about['precision'] == 'float32' and about['mtpeft']
+
+
+def test_some_tasks_raw_and_in_half_precision(tmp_path):
+    model = small(family='mmseg ResNet', method=dict(type='LoRA', rank=2))
+    exported = export_model(
+        model, tmp_path / 'a.pt2', SIZE, tasks=['depth'], raw=True, half=True
+    )  # fmt: skip
+    run, x = runner_of(exported.path), exported.module.example(1, SIZE)
+    found = run(x.numpy())
+    assert list(found) == ['depth'] and found['depth'].dtype == np.float32
+    with torch.no_grad():
+        wanted = model(x)['depth'].numpy()
+    assert np.abs(found['depth'] - wanted).max() < 2e-2 * np.ptp(wanted)
+
+
+@needs_onnx
+def test_dynamic_size(tmp_path):
+    model = small(family='mmseg ResNet', method=dict(type='LoRA', rank=2), tasks=TWO)
+    exported = export_model(model, tmp_path / 'a.onnx', SIZE, dynamic_size=True)
+    run, reference = runner_of(exported.path), exported.module
+    for size in (SIZE, (96, 64), (45, 83)):
+        with torch.no_grad():
+            wanted = reference(torch.from_numpy(noise(1, size)))
+        for name, found in run(noise(1, size)).items():
+            np.testing.assert_allclose(found, wanted[name], rtol=1e-3, atol=1e-4)
+
+
+# -- graphs of torch.export ----------------------------------------------------------------------
+
+
+def test_pt2(tmp_path):
+    """Of lanes that convolve with kernels of each picture."""
+    model = small(method=dict(type='TADFormer', rank=3), family='mmseg ResNet', tasks=TWO)
+    error, exported, _ = largest_error(model, tmp_path / 'a.pt2')
+    assert error < SAME
+    texts = dict.fromkeys(('tasks', 'input', 'mtpeft', 'precision'), '')
+    torch.export.load(tmp_path / 'a.pt2', extra_files=texts)
+    assert list(json.loads(texts['tasks'])) == list(TWO)
+    program = torch.export.load(tmp_path / 'a.pt2')
+    assert not [n for n in program.graph.nodes if 'mtpeft' in str(n.target)]
+
+
+def test_the_graph_of_a_swin_is_for_any_number_of_pictures():
+    module = prepared(small(**METHODS['MTLoRA as published'], tasks=TWO))
+    graph = traced(module, SIZE).module()
+    assert not [n for n in graph.graph.nodes if 'mtpeft' in str(n.target)]
+    for number in (1, 3):
+        pictures = torch.from_numpy(noise(number))
+        with torch.no_grad():
+            wanted, found = module(pictures), graph(pictures)
+        torch.testing.assert_close(found['normals'], wanted['normals'], rtol=1e-4, atol=1e-5)
+        assert (found['semseg'] == wanted['semseg']).float().mean() > 0.999
+
+
+# -- what cannot be ------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_there_is_kept(tmp_path):
+    path = tmp_path / 'a.pt2'
+    path.write_bytes(b'mine')
+    with pytest.raises(FileExistsError, match='--force'):
+        export_model(small(), path, SIZE)
+    assert path.read_bytes() == b'mine' and list(tmp_path.iterdir()) == [path]
+
+
+def test_words_for_what_cannot_be(tmp_path):
+    model = small()
+    with pytest.raises(ValueError, match='.onnx or .pt2'):
+        export_model(model, tmp_path / 'a.pth', SIZE)
+    with pytest.raises(KeyError, match="Did you mean 'depth'"):
+        export_model(model, tmp_path / 'a.pt2', SIZE, tasks=['deph'])
+    with pytest.raises(TypeError, match='MultiTaskModel'):
+        export_model(torch.nn.Linear(2, 2), tmp_path / 'a.pt2', SIZE)
+    with pytest.raises(ExportError, match='shifts its windows'):
+        export_model(model, tmp_path / 'a.pt2', SIZE, dynamic_size=True)
+    vit = small(family='timm ViT')
+    vit.backbone.network.patch_embed.strict_img_size = True
+    with pytest.raises(ExportError, match='224 x 224 and takes no others'):
+        export_model(vit, tmp_path / 'a.pt2', SIZE, dynamic_size=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_that_ends_names_its_layer(tmp_path, monkeypatch):
+    model = small()
+
+    def broken(x):
+        raise ValueError('not this one')
+
+    name = 'backbone.network.layers.1.blocks.0.mlp.act'
+    monkeypatch.setattr(model.get_submodule(name), 'forward', broken)
+    monkeypatch.setattr('mtpeft.export.export.prepared', lambda model, *_: Exportable(model))
+    with pytest.raises(ExportError, match=f'not this one.* ended in {name}'):
+        export_model(model, tmp_path / 'a.pt2', SIZE)
