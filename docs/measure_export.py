@@ -2,6 +2,7 @@
 
 python docs/measure_export.py parity [NAME ...]   # of tests/export/exported.py, small models
 python docs/measure_export.py latency [CONFIG ...]  # whole networks with random weights
+python docs/measure_export.py transforms            # of a level of FAAR: products beside ONNX's DFT
 
 Parity: the largest difference of any task as a share of the range of its maps (of classes: of the
 margin where pixels differ), exported with two pictures and compared on three. Latency: one picture
@@ -63,5 +64,50 @@ def latencies(configs: list[str]) -> None:
                   f'{exported.size:,} bytes, exported in {seconds:.0f} s', flush=True)  # fmt: skip
 
 
+def transforms(_: list[str]) -> None:
+    """A transform and its inverse of 4 x 18 maps of 56 x 56, as ONNX: by DFT, and by products."""
+    import numpy as np
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    from mtpeft.benchmark.rounds import ratio, time_in_turns
+    from mtpeft.models.necks.real_spectra import RealSpectrum
+
+    class Products(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return RealSpectrum.of(x).pixels((56, 56))
+
+    x = np.random.default_rng(0).standard_normal((72, 56, 56, 1)).astype(np.float32)
+    axes = [helper.make_tensor(f'a{i}', TensorProto.INT64, (), [i]) for i in (1, 2)]
+    nodes = [  # (real maps are given as complex ones: an inverse of half a spectrum came later)
+        helper.make_node('DFT', ['x', '', 'a2'], ['w']),
+        helper.make_node('DFT', ['w', '', 'a1'], ['f']),
+        helper.make_node('DFT', ['f', '', 'a1'], ['v'], inverse=1),
+        helper.make_node('DFT', ['v', '', 'a2'], ['y'], inverse=1),
+    ]
+    given = helper.make_tensor_value_info('x', TensorProto.FLOAT, x.shape)
+    made = helper.make_tensor_value_info('y', TensorProto.FLOAT, (72, 56, 56, 2))
+    graph = helper.make_graph(nodes, 'dft', [given], [made], axes)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 20)], ir_version=10)
+    program = torch.onnx.export(
+        Products(), (torch.from_numpy(x[..., 0]),), dynamo=True, verbose=False
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    runs = {}
+    for name, proto, value in (
+        ('DFT', model, x), ('products', program.model_proto, x[..., 0]),
+    ):  # fmt: skip
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), options)
+        key = session.get_inputs()[0].name
+        runs[name] = lambda session=session, feed={key: value}: session.run(None, feed)
+        out = runs[name]()[0]
+        print(name, 'error', float(np.abs(out.reshape(72, 56, 56, -1)[..., 0] - x[..., 0]).max()))
+    times = time_in_turns(runs, rounds=15, clock='cpu')
+    print('products / DFT', ratio(times['products'], times['DFT']))
+    onnx.checker.check_model(model)
+
+
 if __name__ == '__main__':
-    dict(parity=parity, latency=latencies)[sys.argv[1]](sys.argv[2:])
+    dict(parity=parity, latency=latencies, transforms=transforms)[sys.argv[1]](sys.argv[2:])

@@ -4,7 +4,8 @@ import argparse
 
 import pytest
 import torch
-from export.exported import SIZE, noise, small
+from export.exported import SIZE, noise
+from models.tiny_models import tiny_model
 from PIL import Image
 
 from mtpeft.cli import export
@@ -20,7 +21,9 @@ def run(monkeypatch, model, *words):
 
 @pytest.fixture
 def model():
-    return small(family='mmseg ResNet', tasks=dict(semseg=dict(num_classes=5), sal=dict()))
+    model = tiny_model(tasks=dict(semseg=dict(num_classes=5), sal=dict())).eval()
+    model.img_size = SIZE
+    return model
 
 
 def test_it_writes_compares_and_says_so(model, tmp_path, monkeypatch, capsys):

@@ -10,8 +10,9 @@ import threading
 import numpy as np
 import pytest
 import torch
-from export.exported import SIZE, noise, small
+from export.exported import SIZE, noise
 from helpers.markdown import ROOT, blocks
+from models.tiny_models import tiny_model
 from PIL import Image
 
 from mtpeft.export import export_model
@@ -38,7 +39,7 @@ np.savez(sys.argv[3], **dict(zip(
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    model = small(family='mmseg ResNet', tasks=dict(semseg=dict(num_classes=5), depth=dict()))
+    model = tiny_model(tasks=dict(semseg=dict(num_classes=5), depth=dict())).eval()
     return export_model(model, tmp_path_factory.mktemp('service') / 'model.onnx', SIZE)
 
 
