@@ -5,6 +5,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -41,7 +42,9 @@ def dispatch(name: str, words: Sequence[str]) -> int:
     if first not in known:
         print(f"{name}: there is no command '{first}'. {hint(first, known)}", file=sys.stderr)
         return 2
-    module = import_module(f'{group.__name__}.{first}')
+    loud = {'-v', '--verbose'} & set(rest)
+    with nullcontext() if loud else quiet():  # libraries warn when they are imported, too
+        module = import_module(f'{group.__name__}.{first}')
     if hasattr(module, 'COMMANDS'):
         return dispatch(f'{name} {first}', rest)
     return call(f'{name} {first}', module, rest)

@@ -1,8 +1,10 @@
 """What reaches the terminal of a command, and that its log file has everything."""
 
 import contextlib
+import importlib
 import io
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from helpers.engine import CONFIG
 from mmengine.logging import MMLogger, print_log
 
 from mtpeft.cli import main
+from mtpeft.cli.dispatch import dispatch
 from mtpeft.cli.quiet import quiet
 from mtpeft.utils.details import log_detail
 
@@ -132,3 +135,18 @@ def test_the_file_has_the_same_however_quiet_the_terminal_is(runs):
 
     assert beginnings(runs[False][1]) == beginnings(runs[True][1])
     assert len(beginnings(runs[True][1])) > 8
+
+
+@pytest.mark.parametrize('loud', [False, True])
+def test_a_library_that_warns_when_it_is_imported_is_heard_on_request(monkeypatch, capsys, loud):
+    def importing(name):
+        if name.endswith('.params'):
+            warnings.warn_explicit('no operator', UserWarning, str(ENGINE), 1)
+        return importlib.import_module(name)
+
+    monkeypatch.setattr(sys.modules[dispatch.__module__], 'import_module', importing)
+    with warnings.catch_warnings(), pytest.raises(SystemExit, match='0'):
+        warnings.simplefilter('always')
+        warnings.showwarning = lambda message, *args: print(message)
+        main(['params', *(['-v'] if loud else []), '--help'])
+    assert ('no operator' in capsys.readouterr().out) == loud
