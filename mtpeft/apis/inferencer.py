@@ -32,8 +32,7 @@ class MultiTaskInferencer(BaseInferencer):
 
     Pictures pass the transforms of the config's ``test_dataloader``; predictions come back at the
     size of the picture. It is MMEngine's ``BaseInferencer`` with its four steps (``preprocess``,
-    ``forward``, ``visualize``, ``postprocess``), but draws no bar of progress, keeps no state
-    between calls (so threads can share one), and reads nothing from the net.
+    ``forward``, ``visualize``, ``postprocess``). It draws no bar, and threads can share one.
 
     Args:
         model: From :func:`~mtpeft.apis.init_model`; or whatever
