@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps
@@ -71,6 +72,20 @@ def pixels(picture: Any, index: int, channels: int = 3, exif: bool = False) -> n
     if not picture.size:
         raise ValueError(f'Picture {index} is empty: {picture.shape[0]} x {picture.shape[1]}.')
     return np.ascontiguousarray(picture)
+
+
+def reduced(picture: np.ndarray, longest: int) -> np.ndarray:
+    """A picture ``(H, W, C)`` whose longer side has at most ``longest`` pixels.
+
+    Example:
+        >>> reduced(np.zeros((6000, 8000, 3), np.uint8), 1280).shape
+        (960, 1280, 3)
+    """
+    scale = longest / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def _of_channels(picture: Any, index: int, channels: int) -> np.ndarray:

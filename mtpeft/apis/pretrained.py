@@ -17,6 +17,7 @@ from mtpeft.checkpoints.plain_config import KEY, from_plain
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.checkpoints.work_dir import last_checkpoint
 from mtpeft.models.backbones.pretrained import BaseWeights, PretrainedWeightsError, shipped
+from mtpeft.utils.shipped import shipped_configs
 from mtpeft.utils.suggest import hint
 
 MODEL = 'model.safetensors'
@@ -144,7 +145,7 @@ def _found(
 
 def _by_name(text: str, checkpoint: str | Path | None) -> tuple[Config | None, Path, str]:
     """A config by its name alone; what a user may have meant otherwise."""
-    if checkpoint is not None:
+    if checkpoint is not None or text in shipped_configs():
         return load_config(text), _weights(checkpoint, text), f'Checkpoint {checkpoint}'
     path = Path(text).expanduser()
     near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

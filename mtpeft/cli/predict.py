@@ -66,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='windows of large pictures; auto: 512x512 where a picture has over 4 million pixels '
              'and the config has no windows',
     )  # fmt: skip
+    parser.add_argument(
+        '--longest', type=_positive, metavar='N',
+        help='make pictures smaller first, to N pixels at the longer side: a model knows things at '
+             'the size it was trained on',
+    )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='write over files that are there')
 
 
@@ -115,7 +120,9 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
     if getattr(args, 'checkpoint', None):
         said['checkpoint'] = str(args.checkpoint)
     window = WINDOW if args.window == 'auto' else args.window
-    return PredictRun(predict, folder, wanted, args.batch_size, args.frames, window, said)
+    return PredictRun(
+        predict, folder, wanted, args.batch_size, args.frames, window, args.longest, said
+    )
 
 
 def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:

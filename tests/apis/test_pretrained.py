@@ -336,6 +336,7 @@ def test_names_that_are_nothing(tmp_path):
     for source, message in {
         tmp_path: 'no folder of a model.*no config',
         PICO[0]: 'has no trained weights',
+        PICO[0].stem: 'is a config, which has no trained weights',
         tmp_path / 'notes.txt': 'expected a model',
     }.items():
         (tmp_path / 'notes.txt').write_text('x')

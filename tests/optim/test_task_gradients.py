@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from models.tiny_models import random_samples, tiny_model
 from scipy.optimize import nnls
 
-from mtpeft.models import GradNorm, TorchJD
+from mtpeft.models import GradNorm, NashMTL, TorchJD
 from mtpeft.optim import TaskGradients
 
 TASKS = dict(semseg=dict(num_classes=5), sal=dict(), depth=dict())
@@ -111,6 +111,18 @@ def test_upgrad_by_its_definition():
     vector = torch.tensor(np.mean(parts, 0)).float()
     assert (jacobian @ np.mean(parts, 0) >= -1e-9).all()  # no task's loss rises
     assert_same(gradients(model, [(pictures, samples)]), wanted_of(rows, vector))
+
+
+@needs_torchjd
+def test_nash_mtl_is_a_fair_bargain():
+    """What each task gains, times its weight, is the same: G G^T alpha = 1 / alpha to a factor."""
+    pytest.importorskip('ecos', reason='the solver of NashMTL has no wheel for this Python')
+    jacobian = torch.tensor([[1.0, 0.2, 0.0], [-0.3, 1.0, 0.5]])
+    gradient, _ = NashMTL(['sal', 'depth']).combine(jacobian, torch.ones(2))
+    alpha = torch.linalg.lstsq(jacobian.T, gradient[:, None]).solution[:, 0]
+    shares = (jacobian @ gradient) * alpha
+    torch.testing.assert_close(jacobian.T @ alpha, gradient)
+    torch.testing.assert_close(shares, shares.mean().expand(2), rtol=1e-3, atol=1e-5)
 
 
 @needs_torchjd

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from mtpeft.apis.inferencer import MultiTaskInferencer
@@ -27,20 +26,6 @@ class Shown:
 
     colours: np.ndarray
     key: str
-
-
-def reduced(rgb: np.ndarray, longest: int = LONGEST) -> np.ndarray:
-    """A picture ``(H, W, 3)`` whose longer side has at most ``longest`` pixels.
-
-    Example:
-        >>> reduced(np.zeros((6000, 8000, 3), np.uint8)).shape
-        (960, 1280, 3)
-    """
-    scale = longest / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    size = [max(1, round(side * scale)) for side in rgb.shape[1::-1]]
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
 def predicted(

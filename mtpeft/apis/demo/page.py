@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mtpeft.apis.demo.answers import Shown, predicted, reduced, shown
+from mtpeft.apis.demo.answers import LONGEST, Shown, predicted, shown
 from mtpeft.apis.inferencer import MultiTaskInferencer
+from mtpeft.apis.pictures import reduced
 from mtpeft.datasets import ScenesMT
 
 _SCENES = (0, 3, 15)
@@ -117,7 +118,7 @@ class Demo:
         empty = [gr.update(value=None, visible=False), gr.update(value='')]
         if rgb is None:
             return [''] * len(self.models) + empty * (len(self.models) * len(self.tasks))
-        rgb = reduced(rgb)
+        rgb = reduced(rgb, LONGEST)
         lines, maps = [], {}
         for model, predict in self.models.items():
             try:

@@ -10,6 +10,7 @@ import torch
 
 from mtpeft.apis.inferencer import MultiTaskInferencer
 from mtpeft.apis.inputs import Input
+from mtpeft.apis.pictures import reduced
 from mtpeft.apis.predict.folder import OutFolder
 from mtpeft.apis.predict.ledger import Ledger, NotWritten, Report
 from mtpeft.apis.predict.results import Answer, Wanted, png
@@ -35,6 +36,8 @@ class PredictRun:
         frames: At most so many frames of each video or camera. ``None``: all.
         window: Height and width of the windows of large pictures, ``None``: no windows but those
             of the model.
+        longest: Pictures whose longer side has more pixels are made smaller first, and so are
+            their maps. ``None``: none is.
         said: What the index says of the model, JSON values.
         stream: Where progress is shown. Default: standard error.
 
@@ -50,12 +53,14 @@ class PredictRun:
         batch_size: int = 1,
         frames: int | None = None,
         window: tuple[int, int] | None = WINDOW,
+        longest: int | None = None,
         said: Mapping[str, Any] | None = None,
         stream: TextIO | None = None,
     ) -> None:
         self.predict, self.folder, self.wanted = predict, folder, wanted
         self.batch_size, self.frames, self.stream = batch_size, frames, stream
-        self.ledger = Ledger(folder, wanted, said or {})
+        self.longest = longest
+        self.ledger = Ledger(folder, wanted, dict(said or {}) | dict(longest=longest))
         self.windowed = predict
         if window is not None and predict.test_options.crop is None:
             slide = dict(mode='slide', crop_size=window)
@@ -77,7 +82,7 @@ class PredictRun:
             for found in inputs:
                 if found.kind != 'picture':
                     options = (self.ledger, self.batch_size, self.frames, self.stream)
-                    VideoRun(found, self.answers, *options).run()
+                    VideoRun(found, self.answers, self.made_smaller, *options).run()
         except NotWritten as error:
             report.stopped = str(error)
         except KeyboardInterrupt:
@@ -99,6 +104,10 @@ class PredictRun:
                 names += [str(Path(file).with_suffix('')) for file in maps]
                 names += self.wanted.drawing_names(found.name, '.mp4').values()
         return names
+
+    def made_smaller(self, image: np.ndarray) -> np.ndarray:
+        """A picture with at most ``longest`` pixels at its longer side."""
+        return image if self.longest is None else reduced(image, self.longest)
 
     def answers(
         self, sources: Sequence[str], images: Sequence[np.ndarray]
@@ -137,7 +146,7 @@ class PredictRun:
         for found in inputs:
             try:
                 # upright, as people see it and networks are trained
-                image = self.predict.read(found.source, exif=True)
+                image = self.made_smaller(self.predict.read(found.source, exif=True))
             except (OSError, ValueError) as error:
                 self.ledger.failed(found.source, error)
                 progress.add()

@@ -1,6 +1,6 @@
 """A video or a camera, predicted frame by frame."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 import numpy as np
@@ -21,6 +21,7 @@ class VideoRun:
     Args:
         found: The video or camera.
         answers: What predicts frames; ``None`` for those that it cannot.
+        smaller: What makes a large frame smaller.
         ledger: What writes.
         batch_size: Frames in a pass.
         limit: At most so many frames.
@@ -31,12 +32,13 @@ class VideoRun:
         self,
         found: Input,
         answers: Answers,
+        smaller: Callable[[np.ndarray], np.ndarray],
         ledger: Ledger,
         batch_size: int = 1,
         limit: int | None = None,
         stream: TextIO | None = None,
     ) -> None:
-        self.found, self.answers, self.ledger = found, answers, ledger
+        self.found, self.answers, self.smaller, self.ledger = found, answers, smaller, ledger
         self.batch_size, self.limit, self.stream = batch_size, limit, stream
         self.wanted = ledger.wanted
         self.films: dict[str, Film] = {}
@@ -53,7 +55,7 @@ class VideoRun:
             return
         try:
             with Progress(frames.expected, f'frames of {source}', self.stream) as progress:
-                for batch in _groups(frames, self.batch_size):
+                for batch in _groups(map(self.smaller, frames), self.batch_size):
                     if not self._batch(batch, frames.fps, progress):
                         return
         finally:
@@ -112,7 +114,7 @@ class VideoRun:
             raise NotWritten(' '.join(problems))
 
 
-def _groups(frames: Frames, size: int) -> Iterator[list[np.ndarray]]:
+def _groups(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
     """Frames in groups; what was read when a video ends comes too."""
     group: list[np.ndarray] = []
     for frame in frames:

@@ -92,7 +92,8 @@ class PCGrad(TorchJD):
 class NashMTL(TorchJD):
     """Weights as the solution of a bargaining game (arXiv 2202.01017), by TorchJD.
 
-    It needs cvxpy and ecos: ``pip install "torchjd[nash_mtl]"``.
+    Its solver, cvxpy with ecos, comes with the extra ``balance`` where it has wheels (Python 3.10 to
+    3.12).
 
     Args:
         tasks: The model's tasks.

@@ -9,7 +9,8 @@ import pytest
 from models.tiny_models import tiny_model
 
 from mtpeft.apis import MultiTaskInferencer
-from mtpeft.apis.demo.answers import reduced, shown
+from mtpeft.apis.demo.answers import shown
+from mtpeft.apis.pictures import reduced
 from mtpeft.tasks import build_tasks
 from mtpeft.visualization.colorize import colorize
 
@@ -50,8 +51,8 @@ def test_models_share_the_colours_of_values():
 
 
 def test_a_large_picture_is_made_smaller():
-    assert reduced(picture(10, 20)).shape == (10, 20, 3)
-    assert max(reduced(np.zeros((3000, 40, 3), np.uint8)).shape) == 1280
+    assert reduced(picture(10, 20), 1280).shape == (10, 20, 3)
+    assert max(reduced(np.zeros((3000, 40, 3), np.uint8), 1280).shape) == 1280
 
 
 def test_each_part_gets_what_its_model_predicts(demo):

@@ -315,3 +315,16 @@ def test_a_film_that_lost_frames_is_not_kept(tmp_path):
     with pytest.raises(OSError, match='film.mp4: 4 of 6 frames could be written'):
         film.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_large_pictures_and_frames_are_made_smaller_on_request(predict, tmp_path):
+    root = photos(tmp_path / 'in', small=(20, 30), large=(80, 160))
+    video(root / 'film.mp4', 2, (48, 96))
+    start(predict, tmp_path / 'out', [root], longest=40)
+    index = json.loads((tmp_path / 'out/maps.json').read_text())
+    assert index['longest'] == 40
+    sizes = {entry['name']: (entry['height'], entry['width'])
+             for entry in index['pictures'] + index['videos']}  # fmt: skip
+    assert sizes == dict(small=(20, 30), large=(20, 40), film=(20, 40))
+    stored = Image.open(tmp_path / 'out/maps/depth/large.png')
+    assert stored.size == (40, 20)
