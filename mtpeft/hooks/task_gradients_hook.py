@@ -1,7 +1,7 @@
 """Puts in what takes the tasks' gradients one by one, where the model's weighting asks for it."""
 
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from mtpeft.optim.task_gradients import TaskGradients
@@ -18,7 +18,7 @@ class TaskGradientsHook(Hook):
     ``GradNorm``); a config need not name it. See :class:`~mtpeft.optim.TaskGradients`.
 
     Raises:
-        TypeError: the run has several optimizers, or a wrapper of another kind.
+        TypeError: the run has several optimizers.
         RuntimeError: parts of the model are compiled.
 
     Example:
@@ -29,7 +29,7 @@ class TaskGradientsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         kind = type(model.loss_weighting).__name__
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise TypeError(
                 f'{kind} combines the gradients of tasks for one optimizer, and this run has '
                 f'{type(runner.optim_wrapper).__name__}. Give optim_wrapper one optimizer.'
