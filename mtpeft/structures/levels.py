@@ -39,7 +39,7 @@ class Unreduced(NamedTuple):
         weight = weight.flatten(1)
         (narrow, wide), inner = weight.shape, self.weight.shape[1]
         number = self.rows.numel() // inner
-        # (a graph that is exported is for any number of rows; the joined weight is a constant there)
+        # (an exported graph is for any number of rows; the joined weight is a constant there)
         if exported() or narrow * inner * (wide + number) < number * wide * (inner + narrow):
             joined = self._joined(weight) if kept is None else kept(lambda: self._joined(weight))
             out = F.linear(self.rows, joined)

@@ -92,7 +92,7 @@ class PCGrad(TorchJD):
 class NashMTL(TorchJD):
     """Weights as the solution of a bargaining game (arXiv 2202.01017), by TorchJD.
 
-    Its solver, cvxpy with ecos, comes with the extra ``balance`` where it has wheels (Python 3.10 to
+    Its solver, cvxpy with ecos, comes with the extra ``balance`` where it has wheels (up to Python
     3.12).
 
     Args:
