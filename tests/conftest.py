@@ -49,10 +49,14 @@ def _unless_large(fill):
     return filled
 
 
-@pytest.fixture(autouse=True)
-def _scope_of_its_own():
-    """A Runner sets MMEngine's default scope for the whole process; the next test starts afresh."""
+def _scope_put_back():
+    """A Runner sets MMEngine's default scope for the whole process; what follows starts afresh."""
     before = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+_after_a_test = pytest.fixture(autouse=True)(_scope_put_back)
+# (fixtures of a module run before those of its tests)
+_after_a_module = pytest.fixture(autouse=True, scope='module')(_scope_put_back)

@@ -213,7 +213,14 @@ def _check_values(value: Any, place: str) -> None:
                         f'{at}: a file names weights that mtpeft ships, or True for those of timm, '
                         f'got {_short(child)}.'
                     )
-            elif key.startswith('_') or (
+            elif key == '_scope_' and child in _SCOPES:
+                continue  # parts from a base such as 'mmseg::NAME.py' have it
+            elif key.startswith('_'):
+                raise CheckpointError(
+                    f'{at}: expected no entry of this name in a file but _scope_, which is '
+                    f'{" or ".join(_SCOPES)}, got {_short(child)}.'
+                )
+            elif (
                 _FROM_FILES.fullmatch(key) and child and isinstance(child, str | Mapping | list)
             ):
                 raise CheckpointError(f'{at}: a file names no other files, folders or addresses.')

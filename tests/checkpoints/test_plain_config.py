@@ -173,6 +173,8 @@ def test_what_is_fine_stays_fine():
                 pretrained_window_sizes=[0, 0, 0, 0])  # fmt: skip
     from_plain(content(backbone=backbone(backbone=part)), 'It')
     from_plain(content(decoder=dict(type='mmseg.UPerHead', norm_cfg=dict(type='BN'))), 'It')
+    # as parts are that come from _base_ = 'mmseg::...'
+    from_plain(content(decoder=dict(type='UPerHead', _scope_='mmseg')), 'It')
 
 
 @pytest.mark.parametrize('number', [FORMAT + 1, 99])

@@ -16,6 +16,7 @@ from mmseg.apis import init_model as mmseg_init_model
 from mmseg.registry import MODELS
 from safetensors.torch import save_file
 
+import mtpeft
 from mtpeft.apis import MultiTaskInferencer, init_model
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.models.backbones.pretrained import PretrainedWeightsError
@@ -111,6 +112,8 @@ def test_it_is_merged_and_exported(project):
     assert not [name for name, _ in merged.named_parameters() if 'adapter' in name]
     expected = classes_of(init_model(seg, checkpoint), folder)
     torch.testing.assert_close(classes_of(merged, folder), expected, rtol=1e-4, atol=1e-4)
+    alone = mtpeft.from_pretrained(out)  # the file holds its config
+    assert torch.equal(classes_of(alone, folder), classes_of(merged, folder))
     with pytest.raises(SystemExit, match='has no tasks'):
         call_tool('tools/model_converters/merge_adapters.py', seg, checkpoint,
                   folder / 'b.safetensors', '--tasks', 'depth')  # fmt: skip
