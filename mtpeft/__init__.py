@@ -7,7 +7,12 @@ the stock MMEngine Runner around them.
 from importlib import import_module
 from typing import Any
 
-from mtpeft.utils.dependencies import find_package_configs, require_openmmlab, warn_of_twins
+from mtpeft.utils.dependencies import (
+    find_package_configs,
+    ignore_missing_operator,
+    require_openmmlab,
+    warn_of_twins,
+)
 from mtpeft.utils.opencv import check_opencv
 from mtpeft.version import __version__
 
@@ -15,6 +20,7 @@ require_openmmlab()
 warn_of_twins()
 check_opencv()
 find_package_configs()
+ignore_missing_operator()
 
 #: names of the package itself, and where they are; imported when they are first asked for
 _WHERE = {

@@ -18,6 +18,7 @@ from mtpeft.models.adapted_network import AdaptedNetwork
 from mtpeft.models.backbones.frozen_base import FrozenBase
 from mtpeft.models.backbones.pretrained import BaseWeights, names_weights
 from mtpeft.models.requested import check_untied
+from mtpeft.utils.details import without_reports
 from mtpeft.utils.type_names import type_name
 
 
@@ -70,7 +71,8 @@ def _on_base(
     if partial and hasattr(model, 'init_weights'):
         if alone:
             _refuse_unnamed(model, bases, what)
-        model.init_weights()
+        with without_reports():
+            model.init_weights()
         if isinstance(base, Mapping):
             give_base(model, None)  # or it would be kept a second time
     if state is not None:

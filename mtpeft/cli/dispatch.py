@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from mtpeft.cli.quiet import quiet
-from mtpeft.utils.details import log_detail
+from mtpeft.utils.details import log_detail, show_reports
 from mtpeft.utils.suggest import hint
 
 _HELP = ('-h', '--help')
@@ -78,6 +78,7 @@ def call(name: str, module: ModuleType, words: Sequence[str]) -> int:
         '-v', '--verbose', action='store_true', help='show reports and warnings of libraries too'
     )
     args = parser.parse_args(list(words))
+    show_reports(args.verbose)
     if args.verbose:
         return module.run(args) or 0
     with quiet():

@@ -8,6 +8,7 @@ from torch import nn
 from mtpeft.models.adapted_network import AdaptedNetwork
 from mtpeft.models.backbones.networks import TIMM
 from mtpeft.models.short_plugins import Short
+from mtpeft.utils.details import without_reports
 
 
 def adapt(
@@ -52,5 +53,6 @@ def adapt(
         return AdaptedNetwork(network, plugins, tasks, train_also)
     cfg = dict(type=f'{TIMM}{network.removeprefix(TIMM)}', pretrained=pretrained, **options)
     model = AdaptedNetwork(cfg, plugins, tasks, train_also)
-    model.init_weights()
+    with without_reports():
+        model.init_weights()
     return model

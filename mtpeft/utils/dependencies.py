@@ -78,3 +78,15 @@ def _installed(names: Iterable[str]) -> list[str]:
             continue
         found.append(name)
     return found
+
+
+def ignore_missing_operator() -> None:
+    """Leave out mmcv's warning about an operator that the builds without compiled code lack.
+
+    Nothing here uses it, and mmcv warns in every process. (A filter of Python that was set for all
+    warnings, such as ``-W always``, comes first.)
+
+    Example:
+        >>> ignore_missing_operator()
+    """
+    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``', append=True)

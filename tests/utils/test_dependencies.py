@@ -51,3 +51,12 @@ def test_a_config_inherits_from_one_of_mmsegmentation(tmp_path, monkeypatch):
     monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
     dependencies.find_package_configs()
     assert MODULE2PACKAGE['mmseg'] == 'mmsegmentation'
+
+
+def test_mmcvs_warning_about_an_operator_is_left_out_and_others_are_not():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.resetwarnings()
+        dependencies.ignore_missing_operator()
+        warnings.warn('Fail to import ``MultiScaleDeformableAttention`` from x', stacklevel=1)
+        warnings.warn('something else', stacklevel=1)
+    assert [str(warning.message) for warning in said] == ['something else']
