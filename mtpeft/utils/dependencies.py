@@ -89,4 +89,5 @@ def ignore_missing_operator() -> None:
     Example:
         >>> ignore_missing_operator()
     """
-    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``', append=True)
+    text = 'Fail to import ``MultiScaleDeformableAttention``'
+    warnings.filterwarnings('ignore', text, append=True)
