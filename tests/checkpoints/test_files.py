@@ -127,7 +127,7 @@ def test_addresses_that_would_be_unpickled_are_refused(address):
 
 
 def test_what_is_loaded_is_named_in_the_log(tmp_path, capsys):
-    torch.save(dict(state_dict={}, meta={}), tmp_path / 'a.pth')
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta={}), tmp_path / 'a.pth')
     use_safe_loading()
     CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
     assert 'Loads checkpoint by local backend' in capsys.readouterr().out
