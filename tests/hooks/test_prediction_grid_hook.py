@@ -106,7 +106,7 @@ def test_drawings_of_a_test_without_input(run, tmp_path):
 def test_first_and_last_words(run, tmp_path, monkeypatch):
     runner, folder = run
     lines = []
-    monkeypatch.setattr(MMLogger, 'info', lambda self, text, *a: lines.append(str(text)))
+    monkeypatch.setattr(MMLogger, 'info', lambda self, text, *a, **k: lines.append(str(text)))
     cfg = tiny(folder / 'base.pth', **SHORT)
     build_runner(cfg, work_dir=str(tmp_path)).train()
     text = '\n'.join(lines)
