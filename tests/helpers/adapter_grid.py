@@ -99,10 +99,11 @@ def _registered() -> list[str]:
     return list(ADAPTERS.module_dict)
 
 
-def checkerboard(rows: Iterable, columns: Iterable) -> list[tuple]:
-    """Every other pair: each row with half of the columns, each column with half of the rows."""
+def checkerboard(rows: Iterable, columns: Iterable, every: int = 2) -> list[tuple]:
+    """Every other pair (or third, fourth): each row with half of the columns, and conversely."""
     columns = list(columns)
-    return [(r, c) for i, r in enumerate(rows) for j, c in enumerate(columns) if (i + j) % 2 == 0]
+    pairs = ((i, r, j, c) for i, r in enumerate(rows) for j, c in enumerate(columns))
+    return [(r, c) for i, r, j, c in pairs if (i + j) % every == 0]
 
 
 def label(value: object) -> str:

@@ -64,7 +64,7 @@ def differences(one, other):
     return found
 
 
-@pytest.mark.parametrize(('name', 'adapter'), checkerboard(ALLOCATORS, ADAPTED), ids=label)
+@pytest.mark.parametrize(('name', 'adapter'), checkerboard(ALLOCATORS, ADAPTED, 3), ids=label)
 def test_a_run_shrinks_resumes_bit_for_bit_and_is_reported(base, tmp_path, capsys, name, adapter):
     cfg = config(base, ALLOCATORS[name], adapter)
     whole = train(copy.deepcopy(cfg), tmp_path / 'whole')
