@@ -66,8 +66,11 @@ def passes(one, number):
     return [[item for batch in one for item in batch] for _ in range(number)]
 
 
-@pytest.mark.parametrize('wrap', WRAPPERS.values(), ids=WRAPPERS)
-@pytest.mark.parametrize('workers, persistent', [(0, False), (2, False), (2, True)])
+WORKERS = [(0, False), (2, False), (2, True)]
+TURNS = [(wrap, *WORKERS[i % 3]) for i, wrap in enumerate(WRAPPERS.values())]
+
+
+@pytest.mark.parametrize(('wrap', 'workers', 'persistent'), TURNS, ids=WRAPPERS)
 def test_every_visit_draws_anew_and_alike_for_all_loaders(wrap, workers, persistent):
     one = loader(wrap(Noise()), workers=workers, persistent_workers=persistent)
     seen = passes(one, 3)
