@@ -75,8 +75,8 @@ def top_level(name):
     """What an installed distribution can be imported as."""
     try:
         found = distribution(name)
-    except PackageNotFoundError:
-        return set()
+    except PackageNotFoundError:  # of an extra: most are imported by their own name
+        return {name.replace('-', '_')}
     text = found.read_text('top_level.txt')
     if text:
         return set(text.split())
