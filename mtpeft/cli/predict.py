@@ -136,7 +136,7 @@ def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:
         'model': f'{args.model}' + f' with {args.checkpoint}' * bool(args.checkpoint),
         'tasks': ', '.join(job.wanted.tasks),
         'device': next(model.parameters()).device,
-        'inputs': ', '.join(f'{n} {kind}{"s" * (n > 1)}' for kind, n in kinds.items()),
+        'inputs': ', '.join(_counted(n, kind) for kind, n in kinds.items()),
         'writes to': job.folder,
     }
     print(f'mtpeft {__version__}: predict')
@@ -144,14 +144,18 @@ def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:
         print(f'  {name:<10}  {text}', flush=True)
 
 
+def _counted(number: int, word: str) -> str:
+    return f'{number} {word}{"s" * (number != 1)}'
+
+
 def _told(report: 'Report', job: Any, number: int) -> int:
     parts = []
     if report.pictures:
-        parts.append(f'{report.pictures} pictures')
+        parts.append(_counted(report.pictures, 'picture'))
     if report.videos:
-        parts.append(f'{report.frames} frames of {report.videos} videos')
+        parts.append(f'{_counted(report.frames, "frame")} of {_counted(report.videos, "video")}')
     done = ' and '.join(parts) or 'nothing'
-    print(f'Predicted {done}: {report.files} files in {job.folder}')
+    print(f'Predicted {done}: {_counted(report.files, "file")} in {job.folder}')
     if parts and job.wanted.maps:
         print(f'{job.folder}maps.json says how the maps are read.')
     if report.failed:
