@@ -36,7 +36,7 @@ def read_image(path: str | Path, exif: bool = False) -> np.ndarray:
         return _channels(read_array(path), path)
     # Pillow, because OpenCV fills the rest of a truncated JPEG with grey and says nothing
     rgb = np.asarray(to_rgb(_reading(path, lambda p: _opened(p, exif)), str(path)))
-    return np.ascontiguousarray(rgb[..., ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 def to_rgb(picture: Image.Image, source: str) -> Image.Image:
@@ -173,34 +173,6 @@ def whole_numbers(array: np.ndarray, path: str | Path, highest: int = 255) -> np
     return converted
 
 
-def unit_vectors(array: np.ndarray, path: str | Path) -> np.ndarray:
-    """Vectors of unit length, 0 where there is none, from ``(H, W, 3)`` values or colours.
-
-    Colours of 8 bits mean ``n = 2 x / 255 - 1``, of 16 bits ``n = 2 x / 65535 - 1``. A vector
-    shorter than 1/10 counts as none.
-
-    Raises:
-        DataFileError: wrong shape, or values outside -1..1 or not finite.
-    """
-    if array.ndim != 3 or array.shape[2] != 3:
-        raise DataFileError(f'{path}: expected normals of shape (H, W, 3), got {array.shape}.')
-    if array.dtype in (np.uint8, np.uint16):
-        array = array.astype(np.float32) * (2 / np.iinfo(array.dtype).max) - 1
-    elif not np.issubdtype(array.dtype, np.floating):
-        raise DataFileError(
-            f'{path}: expected floating-point normals or colours of 8 or 16 bits, got '
-            f'{array.dtype}.'
-        )
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all() or np.abs(array).max(initial=0) > 1.01:
-        raise DataFileError(
-            f'{path}: expected normals within -1..1 (0, 0, 0 where there is none), got values '
-            f'from {array.min():g} to {array.max():g}.'
-        )
-    length = np.linalg.norm(array, axis=-1, keepdims=True)
-    return np.where(length > 0.1, array / np.maximum(length, 0.1), 0).astype(np.float32)
-
-
 def _opened(path: Path, exif: bool) -> Image.Image:
     picture = Image.open(path)
     picture.load()
@@ -229,9 +201,9 @@ def _channels(array: np.ndarray, path: str | Path) -> np.ndarray:
 
 def _pixels(path: str | Path, palette: bool) -> np.ndarray:
     """The numbers of a lossless picture file."""
-    with _reading(path, lambda p: _opened(p, exif=False)) as picture:
+    picture, stored = _reading(path, _opened_with_raw_mode)
+    with picture:
         mode, kind = picture.mode, picture.format
-        stored = _raw_mode(path)
         frames = getattr(picture, 'n_frames', 1)
         array = np.array(picture)
     if kind in ('JPEG', 'MPO', 'WEBP'):
@@ -258,10 +230,12 @@ def _pixels(path: str | Path, palette: bool) -> np.ndarray:
     return array.astype(np.uint16) if sixteen else array
 
 
-def _raw_mode(path: str | Path) -> str:
-    """How the file stores a pixel, by Pillow's name."""
-    with Image.open(path) as picture:
-        return str(picture.tile[0][3]) if picture.tile else ''
+def _opened_with_raw_mode(path: Path) -> tuple[Image.Image, str]:
+    """The picture, and how its file stores a pixel, by Pillow's name."""
+    picture = Image.open(path)
+    stored = str(picture.tile[0][3]) if picture.tile else ''
+    picture.load()
+    return picture, stored
 
 
 def _reading(path: str | Path, read: Callable[[Path], Any]) -> Any:

@@ -64,6 +64,7 @@ class FolderDataset(MultiTaskDataset):
         self.check_files = check_files
         self.exif_rotation = exif_rotation
         self._index, self._listing = FolderIndex(), False
+        self._found: dict[str, Any] = {}
         super().__init__(tasks=tasks, data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -100,7 +101,14 @@ class FolderDataset(MultiTaskDataset):
 
     def label_path(self, info: dict, task: DenseTask) -> Path:
         """The file of a label: the first pattern that exists, else the first."""
-        return self._find(self.files[task.label_key].path, info['img_id'])
+        if self._listing:
+            return self._find(self.files[task.label_key].path, info['img_id'])
+        if self._found.get('') != info['img_id']:
+            self._found = {'': info['img_id']}  # of one picture, which asks several times
+        if task.label_key not in self._found:
+            path = self._find(self.files[task.label_key].path, info['img_id'])
+            self._found[task.label_key] = path
+        return self._found[task.label_key]
 
     def label_exists(self, info: dict, task: DenseTask) -> bool:
         # without the option every file has been looked for

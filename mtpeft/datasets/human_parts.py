@@ -40,7 +40,7 @@ def read_human_parts(path: str | Path) -> np.ndarray | None:
         objects = anno[0][0][1][0]
         persons = [o for o in objects if int(o[1][0][0]) == PERSON and o[3].size]
         parts = [
-            (str(part[0][0]), np.asarray(part[1]).astype(bool))
+            (str(part[0][0]), np.asarray(part[1]).astype(bool, copy=False))
             for person in persons for part in person[3][0]
         ]  # fmt: skip
     except (IndexError, TypeError, ValueError) as error:
@@ -52,7 +52,8 @@ def read_human_parts(path: str | Path) -> np.ndarray | None:
 
 
 def _merge(parts: list[tuple[str, np.ndarray]], path: str | Path) -> np.ndarray:
-    target = np.zeros(parts[0][1].shape, np.uint8)
+    # in the order of MATLAB, column by column, as the masks are
+    target = np.zeros(parts[0][1].shape, np.uint8, order='F')
     for name, mask in parts:
         if name not in PART_GROUPS:
             raise DataFileError(
@@ -62,5 +63,5 @@ def _merge(parts: list[tuple[str, np.ndarray]], path: str | Path) -> np.ndarray:
             raise DataFileError(
                 f"{path}: the mask of '{name}' is {mask.shape}, others are {target.shape}."
             )
-        target[mask] = PART_GROUPS[name]
-    return target
+        np.copyto(target, PART_GROUPS[name], where=mask, casting='unsafe')
+    return np.ascontiguousarray(target)

@@ -6,11 +6,14 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.datasets.files import read_array, unit_vectors, whole_numbers
+from mtpeft.datasets.files import read_array, whole_numbers
+from mtpeft.datasets.vectors import unit_vectors, with_signs
 from mtpeft.tasks import DenseTask
+from mtpeft.transforms.planes import all_finite, fill_but
 from mtpeft.utils.suggest import hint
 
 Patterns = str | Sequence[str]
@@ -117,7 +120,11 @@ class LabelFiles:
             FileNotFoundError, DataFileError: naming the file.
         """
         whole = task.kind in ('classes', 'binary')
-        array = read_array(path, palette=whole)
+        return self.decode(read_array(path, palette=whole), task, path)
+
+    def decode(self, array: np.ndarray, task: DenseTask, path: Path) -> np.ndarray:
+        """The label in the numbers that the file ``path`` holds, see :meth:`read`."""
+        whole = task.kind in ('classes', 'binary')
         if task.label_channels == 1 and array.ndim == 3 and array.shape[2] == 1:
             array = array[..., 0]
         ignored = _among(array, self.ignore)
@@ -125,12 +132,12 @@ class LabelFiles:
             label = self._classes(array, ignored, task, path)
         elif task.kind == 'vectors':
             label = unit_vectors(np.where(ignored, 0, array) if self.ignore else array, path)
-            label = label if self.signs is None else label * np.asarray(self.signs, np.float32)
+            label = label if self.signs is None else with_signs(label, self.signs)
             ignored = ignored.all(-1)
         else:
             label = self._values(array, task, path)
         if self.ignore:
-            label[ignored] = task.ignore_value
+            fill_but(label, ~ignored, task.ignore_value)
         return label
 
     def _classes(
@@ -144,7 +151,8 @@ class LabelFiles:
         label = whole_numbers(stored, path, max(task.channels, int(task.ignore_value)))
         if self.first_class == 1:
             outside = label == 0
-            label = np.where(outside, task.ignore_value, label - 1).astype(label.dtype)
+            label = label - label.dtype.type(1)
+            np.copyto(label, task.ignore_value, where=outside, casting='unsafe')
         return label
 
     def _values(self, array: np.ndarray, task: DenseTask, path: Path) -> np.ndarray:
@@ -154,8 +162,9 @@ class LabelFiles:
                 f'says what one step means. Give the scale with the path, such as '
                 f'dict(path=..., scale=0.001) for thousandths, scale=1 for the numbers themselves.'
             )
-        scaled = array.astype(np.float64) * (1 if self.scale is None else self.scale)
-        return scaled.astype(np.float32)
+        if self.scale is None or self.scale == 1:
+            return array.astype(np.float32)
+        return (array.astype(np.float64) * self.scale).astype(np.float32)
 
 
 def check_pattern(pattern: str) -> None:
@@ -208,7 +217,7 @@ def check_label(
         raise DataFileError(
             f"{source}: expected floating-point values for task '{task.name}', got {label.dtype}."
         )
-    elif not np.isfinite(label).all():
+    elif not all_finite(label):
         bad = int((~np.isfinite(label)).sum())
         raise DataFileError(
             f"{source}: {bad} values of task '{task.name}' are NaN or infinite. Mark pixels "
@@ -223,7 +232,9 @@ def _check_classes(label: np.ndarray, task: DenseTask, source: str) -> None:
             f'{label.dtype}.'
         )
     limit = 2 if task.kind == 'binary' else task.channels
-    present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
+    if label.max(initial=0) < limit:
+        return
+    present = np.flatnonzero(_counts(label))
     beyond = [int(v) for v in present if v >= limit and v != task.ignore_value]
     if beyond:
         raise DataFileError(
@@ -239,6 +250,12 @@ def _check_classes(label: np.ndarray, task: DenseTask, source: str) -> None:
             'map={255: 1}). If 255 does mean ignored and there is no foreground, give ignored '
             'pixels another number, say 254, in the file and as ignore_value=254 of the task.'
         )
+
+
+def _counts(label: np.ndarray) -> np.ndarray:
+    if label.dtype == np.uint8:
+        return cv2.calcHist([label], [0], None, [256], [0, 256])
+    return np.bincount(label.ravel(), minlength=256)
 
 
 def _is_number(value: Any) -> bool:

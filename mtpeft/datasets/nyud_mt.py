@@ -12,6 +12,7 @@ from mtpeft.datasets.conventions import FURTHEST, UNITS, Guess
 from mtpeft.datasets.errors import DataFileError
 from mtpeft.datasets.files import read_array
 from mtpeft.datasets.folder import FolderDataset
+from mtpeft.datasets.vectors import with_signs
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
 from mtpeft.utils.kinds import Positive
@@ -113,7 +114,7 @@ class NYUDMT(FolderDataset):
         if key == 'depth' and self._says_nothing(task):
             return self._in_metres(read_depth(path, self.depth_unit), path)
         if key == 'normals':
-            return super().read_label(path, info, task) * self.normals_signs
+            return with_signs(super().read_label(path, info, task), self.normals_signs)
         if key == 'semseg' and task.kind == 'classes' and self._says_nothing(task):
             return self._classes(path, task)
         label = super().read_label(path, info, task)
@@ -168,7 +169,7 @@ class NYUDMT(FolderDataset):
                 f"'{task.name}', got {highest:g}. Set num_classes in the config's tasks if the "
                 f'copy has more classes (NYUD_MT has 40), or export the labels again.{void}'
             )
-        return replace(self.files['semseg'], first_class=first).read(path, task)
+        return replace(self.files['semseg'], first_class=first).decode(stored, task, path)
 
 
 def _checked_unit(unit: str | float) -> str | float:
@@ -209,5 +210,7 @@ def read_depth(path: Path, unit: str | float = 'auto') -> np.ndarray:
 
 def _zero_or_one(edge: np.ndarray) -> np.ndarray:
     """Edges of 0 and 255 as 0 and 1: no pixel of this format is ignored."""
+    if edge.max(initial=0) <= 1:
+        return edge.astype(np.uint8, copy=False)
     masked = np.isin(edge, (0, 255)).all()
     return np.where(masked & (edge == 255), 1, edge).astype(np.uint8)

@@ -10,13 +10,15 @@ import numpy as np
 from skimage.morphology import thin
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.datasets.files import read_array, read_mat, read_text, unit_vectors
+from mtpeft.datasets.files import read_array, read_mat, read_text
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.datasets.human_parts import PERSON, read_human_parts
 from mtpeft.datasets.labels import LabelFiles
 from mtpeft.datasets.normals_classes import read_normals_classes
+from mtpeft.datasets.vectors import unit_vectors, with_signs
 from mtpeft.registry import DATASETS
 from mtpeft.tasks import DenseTask, TaskSpec
+from mtpeft.transforms.planes import fill_but
 from mtpeft.utils.suggest import hint
 
 _TREE = """\
@@ -131,14 +133,14 @@ class PASCALContextMT(FolderDataset):
         return super().read_label(path, info, task)
 
     def _normals(self, path: Path, info: dict) -> np.ndarray:
-        normals = unit_vectors(read_array(path), path) * self.normals_signs
+        normals = with_signs(unit_vectors(read_array(path), path), self.normals_signs)
         if self.normals_classes is not None:
             context = self._context(info)
             if context.shape != normals.shape[:2]:
                 raise DataFileError(
                     f'{path}: the normals are {normals.shape[:2]}, the context map {context.shape}.'
                 )
-            normals[~np.isin(context, self.normals_classes)] = 0
+            fill_but(normals, np.isin(context, self.normals_classes), 0)
         return normals
 
     def _context(self, info: dict) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The end of every pipeline."""
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -53,11 +54,18 @@ class PackMultiTaskInputs(BaseTransform):
         for name, label in labels.items():
             sample.set_gt(name, _to_tensor(label, results['tasks'][name]))
             sample.set_metainfo(dict(label_shape=label.shape[:2]))
-        inputs = torch.from_numpy(np.array(img.transpose(2, 0, 1), order='C'))
-        return dict(inputs=inputs, data_samples=sample)
+        return dict(inputs=torch.from_numpy(_channels_first(img)), data_samples=sample)
 
     def __repr__(self) -> str:
         return 'PackMultiTaskInputs()'
+
+
+def _channels_first(img: np.ndarray) -> np.ndarray:
+    if img.dtype != np.uint8 or img.shape[2] != 3 or not img.size:
+        return np.array(img.transpose(2, 0, 1), order='C')
+    planes = np.empty((3, *img.shape[:2]), np.uint8)
+    cv2.split(img, [*planes])
+    return planes
 
 
 def _to_tensor(label: np.ndarray, task: DenseTask) -> Tensor:

@@ -5,6 +5,7 @@ from mmcv.transforms import BaseTransform
 
 from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask
+from mtpeft.transforms.planes import all_finite, mirrored
 from mtpeft.transforms.resample import map_labels, set_image
 from mtpeft.utils.kinds import Share
 
@@ -38,7 +39,7 @@ class MTRandomFlip(BaseTransform):
     def transform(self, results: dict) -> dict:
         results['flip'] = bool(np.random.rand() < self.prob)
         if results['flip']:
-            set_image(results, results['img'][:, ::-1])
+            set_image(results, mirrored(results['img']))
             map_labels(results, _flip)
         return results
 
@@ -47,8 +48,11 @@ class MTRandomFlip(BaseTransform):
 
 
 def _flip(label: np.ndarray, task: DenseTask) -> np.ndarray:
-    flipped = label[:, ::-1].copy()
+    flipped = mirrored(label)
     if task.hflip == 'negate_x':
-        valid = task.valid(flipped, -1)
-        flipped[valid, 0] *= -1
+        x = flipped[..., 0]
+        if task.ignore_value == 0 and all_finite(x):
+            np.negative(x, out=x)  # an invalid 0 stays one
+        else:
+            np.negative(x, out=x, where=task.valid(flipped, -1))
     return flipped

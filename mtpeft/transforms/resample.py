@@ -1,18 +1,30 @@
 """Moving labels: no invalid pixel enters a valid one, classes never mix, vectors stay unit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from mtpeft.tasks import DenseTask
+from mtpeft.transforms.planes import (
+    all_finite,
+    empty_planes,
+    fill_but,
+    joined,
+    map_planes,
+    planes_in,
+    planes_of,
+)
 
-_CV_CHANNELS = 4  # OpenCV warps at most four channels at once
+Move = Callable[[np.ndarray, bool], np.ndarray]
+
 #: How a picture is sampled, by name.
 PICTURE_MODES = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 #: How the nearest pixel of a label is found, by name. INTER_NEAREST compares corners and so takes
 #: the left and upper pixel of several; the exact one aligns centres, as linear does.
 NEAREST_MODES = {'centre': cv2.INTER_NEAREST_EXACT, 'corner': cv2.INTER_NEAREST}
+_ENOUGH = np.float32(0.5)  # of the weight has to be that of valid pixels
+_SHORTEST = np.float32(1e-3)  # vectors that cancel out have no direction
 
 
 def resize_label(
@@ -34,7 +46,9 @@ def resize_label(
         mode = NEAREST_MODES[nearest] if is_nearest else cv2.INTER_LINEAR
         return cv2.resize(array, size[::-1], interpolation=mode)
 
-    return label if label.shape[:2] == size else resample_label(label, task, resize)
+    if label.shape[:2] == size:
+        return label
+    return resample_label(label, task, resize, inside=True)
 
 
 def warp_label(
@@ -54,21 +68,21 @@ def warp_label(
         mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
         classes = task.kind in ('classes', 'binary')
         value = outside if classes and outside is not None else task.ignore_value
-        fill = (value,) * _CV_CHANNELS if nearest else 0
         return cv2.warpAffine(
-            array, matrix, size[::-1], flags=mode, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
-        )
+            array, matrix, size[::-1], flags=mode, borderMode=cv2.BORDER_CONSTANT,
+            borderValue=value if nearest else 0,
+        )  # fmt: skip
 
     moved = resample_label(label, task, warp)
     linear = matrix[:, :2]
-    scale = float(np.sqrt(np.linalg.det(linear)))
+    scale = float(np.sqrt(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0]))
     return scale_values(turn_vectors(moved, task, linear / scale), task, scale)
 
 
 def resample_label(
-    label: np.ndarray, task: DenseTask, move: Callable[[np.ndarray, bool], np.ndarray]
+    label: np.ndarray, task: DenseTask, move: Move, inside: bool = False
 ) -> np.ndarray:
-    r"""Move a label by ``move(array, nearest)``, mixing valid pixels only.
+    r"""Move a label by ``move(plane, nearest)``, mixing valid pixels only.
 
     A linearly interpolated value is
 
@@ -76,33 +90,38 @@ def resample_label(
 
     with weights :math:`w` and validity :math:`m`; it is invalid where :math:`\sum_i w_i m_i < .5`.
     Vectors are brought back to unit length.
+
+    Args:
+        label: ``(H, W)`` or ``(H, W, C)``.
+        task: Its task.
+        move: Gives the moved plane.
+        inside: Whether weights sum to 1 everywhere: nothing comes from outside the old picture.
+            A label without invalid pixels then needs no weights.
     """
     if task.interpolation == 'nearest':
-        return _by_channels(label, lambda part: move(part, True))
-    axis = -1 if label.ndim == 3 else None
-    valid = task.valid(label, axis)
-    known = np.where(valid[..., None] if axis else valid, label, 0).astype(np.float32)
-    weight = move(valid.astype(np.float32), False)
-    total = _by_channels(known, lambda part: move(part, False))
-    kept = weight >= 0.5
-    if axis:
-        weight = weight[..., None]
-    values = total / np.maximum(weight, 0.5)
-    if task.kind == 'vectors':
-        length = np.linalg.norm(values, axis=-1)
-        kept = kept & (length > 1e-3)
-        values = values / np.maximum(length, 1e-3)[..., None]
-    values[~kept] = task.ignore_value
-    return values.astype(label.dtype)
+        return map_planes(label, lambda plane: move(plane, True))
+    planes = planes_of(label)
+    valid = _valid(planes, task)
+    weight = None
+    if valid is not None or not inside:
+        mask = np.ones(label.shape[:2], np.float32) if valid is None else valid.astype(np.float32)
+        weight = move(mask, False)
+    totals = [move(plane, False) for plane in _known(planes, valid)]
+    mean = _directions if task.kind == 'vectors' else _means
+    values, kept = mean(totals, weight, label.ndim)
+    fill_but(values, kept, task.ignore_value)
+    return values.astype(label.dtype, copy=False)
 
 
 def turn_vectors(label: np.ndarray, task: DenseTask, rotation: np.ndarray) -> np.ndarray:
     """Turn vectors by ``rotation`` ``(2, 2)`` in the picture's plane (x right, y down)."""
     if task.rotation != 'turn_vectors':
         return label
-    turned = label.copy()
-    turned[..., :2] = label[..., :2] @ rotation.T.astype(label.dtype)
-    turned[~task.valid(label, -1)] = task.ignore_value
+    (a, b), (c, d) = rotation.tolist()
+    x, y, *further = planes_of(label)
+    turned = joined([cv2.addWeighted(x, a, y, b, 0), cv2.addWeighted(x, c, y, d, 0), *further])
+    if task.ignore_value != 0 or not all_finite(label):  # (0, 0) turned is (0, 0)
+        fill_but(turned, _valid([x, y, *further], task), task.ignore_value)
     return turned
 
 
@@ -110,24 +129,27 @@ def scale_values(label: np.ndarray, task: DenseTask, scale: float) -> np.ndarray
     """Divide values by the enlargement ``scale`` where the task says so."""
     if task.scaling != 'divide':
         return label
-    valid = task.valid(label, -1 if label.ndim == 3 else None)
-    return np.where(valid[..., None] if label.ndim == 3 else valid, label / scale, label).astype(
-        label.dtype
-    )
+    valid = None if task.ignore_value == 0 else _valid(planes_of(label), task)
+    divided = label / scale
+    if valid is not None:
+        divided[~valid] = label[~valid]
+    return divided.astype(label.dtype, copy=False)
 
 
 def pad_label(label: np.ndarray, task: DenseTask, bottom: int, right: int) -> np.ndarray:
     """Add rows and columns that are invalid for the task."""
-    width = ((0, bottom), (0, right)) + ((0, 0),) * (label.ndim - 2)
-    return np.pad(label, width, constant_values=task.ignore_value)
+    height, width = label.shape[:2]
+    padded = empty_planes((height + bottom, width + right, *label.shape[2:]), label.dtype)
+    padded[height:] = padded[:height, width:] = task.ignore_value
+    padded[:height, :width] = label
+    return padded
 
 
 def map_labels(results: dict, change: Callable[[np.ndarray, DenseTask], np.ndarray]) -> None:
-    """Replace every label of ``results`` by ``change(label, task)``, contiguous in memory."""
+    """Replace every label of ``results`` by ``change(label, task)``."""
     tasks = results['tasks']
     results['labels'] = {
-        name: np.ascontiguousarray(change(label, tasks[name]))
-        for name, label in results['labels'].items()
+        name: change(label, tasks[name]) for name, label in results['labels'].items()
     }
 
 
@@ -138,7 +160,50 @@ def set_image(results: dict, img: np.ndarray) -> None:
     results['img_shape'] = img.shape[:2]
 
 
-def _by_channels(array: np.ndarray, move: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    if array.ndim == 2 or array.shape[-1] <= _CV_CHANNELS:
-        return move(array)
-    return np.stack([move(np.ascontiguousarray(c)) for c in np.moveaxis(array, -1, 0)], -1)
+def _valid(planes: Sequence[np.ndarray], task: DenseTask) -> np.ndarray | None:
+    """The mask of :meth:`DenseTask.valid`; ``None`` where every pixel is valid."""
+    bad = planes[0] == task.ignore_value
+    for plane in planes[1:]:
+        bad &= plane == task.ignore_value
+    for plane in planes:
+        if not all_finite(plane):
+            bad |= ~np.isfinite(plane)
+    return ~bad if bad.any() else None
+
+
+def _known(planes: Sequence[np.ndarray], valid: np.ndarray | None) -> list[np.ndarray]:
+    """The planes as float32, 0 where the label is invalid."""
+    floats = [plane.astype(np.float32, copy=False) for plane in planes]
+    mask = None if valid is None else valid.view(np.uint8)
+    return floats if mask is None else [cv2.copyTo(plane, mask) for plane in floats]
+
+
+def _means(
+    totals: Sequence[np.ndarray], weight: np.ndarray | None, axes: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weighted sums over their weights, and where there is enough weight (``None``: all over)."""
+    if weight is None:
+        return totals[0] if axes == 2 else joined(totals), None
+    divisor = np.maximum(weight, _ENOUGH)
+    for total in totals:
+        total /= divisor
+    return totals[0] if axes == 2 else joined(totals), weight >= _ENOUGH
+
+
+def _directions(
+    totals: Sequence[np.ndarray], weight: np.ndarray | None, axes: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same for vectors of length 1, whose weights cancel out."""
+    length = totals[0] * totals[0]
+    for total in totals[1:]:
+        length += total * total
+    np.sqrt(length, out=length)
+    shortest = _SHORTEST if weight is None else np.maximum(weight, _ENOUGH) * _SHORTEST
+    kept = length > shortest
+    np.maximum(length, shortest, out=length)
+    values = empty_planes((*length.shape, *[len(totals)] * (axes - 2)), np.float32)
+    for place, total in zip(planes_in(values), totals, strict=True):
+        np.divide(total, length, out=place)
+    if weight is not None:
+        kept &= weight >= _ENOUGH
+    return values, None if kept.all() else kept

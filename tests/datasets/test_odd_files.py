@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.datasets.files import read_array, read_image, read_text, unit_vectors
+from mtpeft.datasets.files import read_array, read_image, read_text
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.layout import read_split
 from mtpeft.datasets.nyud_mt import _zero_or_one
+from mtpeft.datasets.vectors import unit_vectors
 from mtpeft.tasks import build_tasks
 from mtpeft.transforms import MTRandomFlip, PackMultiTaskInputs
 
