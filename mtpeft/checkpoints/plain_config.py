@@ -220,9 +220,7 @@ def _check_values(value: Any, place: str) -> None:
                     f'{at}: expected no entry of this name in a file but _scope_, which is '
                     f'{" or ".join(_SCOPES)}, got {_short(child)}.'
                 )
-            elif (
-                _FROM_FILES.fullmatch(key) and child and isinstance(child, str | Mapping | list)
-            ):
+            elif _FROM_FILES.fullmatch(key) and child and isinstance(child, str | Mapping | list):
                 raise CheckpointError(f'{at}: a file names no other files, folders or addresses.')
             else:
                 _check_values(child, at)

@@ -10,10 +10,10 @@ from mmengine.dataset import BaseDataset
 from mtpeft.datasets.files import read_lines
 from mtpeft.datasets.labels import check_label
 from mtpeft.datasets.randomness import SharedCounter, seeded, uniform_of
-from mtpeft.registry import TRANSFORMS
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
 from mtpeft.transforms.resample import resize_label
-from mtpeft.transforms.stock import refuse_geometric
+from mtpeft.transforms.stock import build_transforms
+from mtpeft.utils.allocator import keep_memory_of_worker
 from mtpeft.utils.kinds import Count, Index, Share, Transform
 from mtpeft.utils.suggest import hint
 from mtpeft.utils.visits import Visit, visit_key, visiting
@@ -112,7 +112,7 @@ class MultiTaskDataset(BaseDataset):
         self._epoch = SharedCounter()
         super().__init__(
             metainfo=metainfo, data_root=str(data_root), data_prefix={}, indices=indices,
-            serialize_data=serialize_data, pipeline=_build_transforms(pipeline),
+            serialize_data=serialize_data, pipeline=build_transforms(pipeline),
             test_mode=test_mode, lazy_init=lazy_init,
         )  # fmt: skip
 
@@ -232,6 +232,7 @@ class MultiTaskDataset(BaseDataset):
             with visiting(idx):
                 return self[int(idx)]
         idx = int(idx) % length
+        keep_memory_of_worker()
         with seeded(self.seed, *visit_key(idx, self.epoch)):
             return self.prepare_data(idx)
 
@@ -273,20 +274,6 @@ class MultiTaskDataset(BaseDataset):
     def _check_task(self, option: str, name: str) -> None:
         if name not in self.tasks:
             raise KeyError(f"{option} names the unknown task '{name}'. " + hint(name, self.tasks))
-
-
-def _build_transforms(pipeline: Sequence[dict | Callable]) -> list[Callable]:
-    # MMEngine's Compose builds from its own root registry, which knows ours only under a scope
-    built = [TRANSFORMS.build(_scoped(t)) if isinstance(t, Mapping) else t for t in pipeline]
-    for transform in built:
-        refuse_geometric(transform)
-    return built
-
-
-def _scoped(cfg: Mapping) -> dict:
-    # under the default scope of another package, our names would be searched there
-    ours = cfg.get('type') in TRANSFORMS.module_dict
-    return {**cfg, 'type': f'mtpeft.{cfg["type"]}'} if ours else dict(cfg)
 
 
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mtpeft.datasets.base import MultiTaskDataset
 from mtpeft.datasets.files import read_image, turned_by_exif
+from mtpeft.datasets.label_cache import LabelCache
 from mtpeft.datasets.labels import LabelFiles, Patterns, check_pattern
 from mtpeft.datasets.layout import FolderIndex, check_root, read_split
 from mtpeft.tasks import DenseTask
@@ -31,9 +32,13 @@ class FolderDataset(MultiTaskDataset):
         check_files: Check at the start that every file of the split exists.
         exif_rotation: Turn pictures as their EXIF orientation says: for labels that were drawn on
             what viewers show. (Inference by the same config then does so, too.)
+        cache_dir: A folder in which labels that are slow to read (:meth:`cached_as`) are kept as
+            :class:`~mtpeft.datasets.label_cache.LabelCache` does. ``None``: they are read anew each
+            time. ``mtpeft data cache`` fills it beforehand.
         **kwargs: See :class:`~mtpeft.datasets.MultiTaskDataset`.
 
     Raises:
+        OSError: nothing can be written into ``cache_dir``.
         FileNotFoundError: the folder, the split or a file of the split is missing.
         ValueError: the split is empty, or the data set has no label for a task.
     """
@@ -53,8 +58,10 @@ class FolderDataset(MultiTaskDataset):
         label_paths: Mapping[str, Patterns | Mapping] | None = None,
         check_files: bool = True,
         exif_rotation: bool = False,
+        cache_dir: str | Path | None = None,
         **kwargs: Any,
     ) -> None:
+        self.cache = None if cache_dir is None else LabelCache(cache_dir)
         specs = {**self.PATTERNS, **(label_paths or {})}
         self.files = {key: LabelFiles.of(spec) for key, spec in specs.items()}
         for pattern in self.IMAGES:
@@ -93,7 +100,22 @@ class FolderDataset(MultiTaskDataset):
         path = self.label_path(info, task)
         if self.allow_missing_labels and not path.is_file():
             return None
-        return self.read_label(path, info, task)
+        kind = self.cached_as(path, task)
+        if self.cache is None or kind is None:
+            return self.read_label(path, info, task)
+        return self.cache.get(kind, info['img_id'], path, lambda: self.read_label(path, info, task))
+
+    def cached_as(self, path: Path, task: DenseTask) -> str | None:
+        """A name of what :meth:`read_label` makes of the file, with the options that change it.
+
+        ``None``: it is quick to read, and not kept in ``cache_dir``. It has to depend on this file
+        alone.
+        """
+        return None
+
+    def uses_cache(self, path: Path, task: DenseTask) -> bool:
+        """Whether reading this label reads from ``cache_dir``, or writes into it."""
+        return self.cache is not None and self.cached_as(path, task) is not None
 
     def read_label(self, path: Path, info: dict, task: DenseTask) -> np.ndarray | None:
         """The label in the file ``path``; a subclass knows its own formats."""

@@ -65,7 +65,7 @@ class PASCALContextMT(FolderDataset):
             then whose ids cancel out.
         normals_signs: Signs that turn the stored x, y, z into camera axes (x right, y down, z
             forward, so that visible surfaces have z < 0).
-        **kwargs: ``label_paths`` and ``check_files`` of
+        **kwargs: ``label_paths``, ``check_files`` and ``cache_dir`` of
             :class:`~mtpeft.datasets.folder.FolderDataset`; ``pipeline``, ``seed``, ``missing`` and
             others of :class:`~mtpeft.datasets.MultiTaskDataset`.
 
@@ -132,6 +132,16 @@ class PASCALContextMT(FolderDataset):
             return self._normals(path, info)
         return super().read_label(path, info, task)
 
+    def cached_as(self, path: Path, task: DenseTask) -> str | None:
+        kinds = dict(human_parts='human_parts')
+        if self.files['edge'] == LabelFiles.of(self.PATTERNS['edge']):  # else not of `path`
+            kinds['edge'] = f'edge-{self.edges}'
+        return kinds.get(task.label_key) if path.suffix == '.mat' else None
+
+    def uses_cache(self, path: Path, task: DenseTask) -> bool:
+        by_class = self.normals_classes is not None and task.label_key == 'normals'
+        return super().uses_cache(path, task) or (self.cache is not None and by_class)
+
     def _normals(self, path: Path, info: dict) -> np.ndarray:
         normals = with_signs(unit_vectors(read_array(path), path), self.normals_signs)
         if self.normals_classes is not None:
@@ -145,10 +155,16 @@ class PASCALContextMT(FolderDataset):
 
     def _context(self, info: dict) -> np.ndarray:
         path = self._find(LabelFiles.of(self.PATTERNS['edge']).path, info['img_id'])
-        context = read_mat(path, 'LabelMap')
-        if context.ndim != 2:
-            raise DataFileError(f'{path}: expected LabelMap to be (H, W), got {context.shape}.')
-        return context
+        if self.cache is not None and self.normals_classes is not None:
+            return self.cache.get('context', info['img_id'], path, lambda: _label_map(path))
+        return _label_map(path)
+
+
+def _label_map(path: Path) -> np.ndarray:
+    context = read_mat(path, 'LabelMap')
+    if context.ndim != 2:
+        raise DataFileError(f'{path}: expected LabelMap to be (H, W), got {context.shape}.')
+    return context
 
 
 def class_borders(classes: np.ndarray) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Which transforms of other packages move the picture and would leave our labels behind."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from mtpeft.registry import TRANSFORMS
 
 _OURS = {
     'RandomFlip': 'MTRandomFlip',
@@ -12,6 +15,25 @@ _OURS = {
     'RandomChoiceResize': 'MTRandomScaleCrop',
     'MultiScaleFlipAug': 'MTResize',
 }
+
+
+def build_transforms(pipeline: Sequence[dict | Callable]) -> list[Callable]:
+    """Build what a config names, and refuse what would leave labels behind.
+
+    Raises:
+        ValueError: see :func:`refuse_geometric`.
+    """
+    # MMEngine's Compose builds from its own root registry, which knows ours only under a scope
+    built = [TRANSFORMS.build(_scoped(t)) if isinstance(t, Mapping) else t for t in pipeline]
+    for transform in built:
+        refuse_geometric(transform)
+    return built
+
+
+def _scoped(cfg: Mapping) -> dict:
+    # under the default scope of another package, our names would be searched there
+    ours = cfg.get('type') in TRANSFORMS.module_dict
+    return {**cfg, 'type': f'mtpeft.{cfg["type"]}'} if ours else dict(cfg)
 
 
 def refuse_geometric(transform: Any) -> None:

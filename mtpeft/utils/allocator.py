@@ -3,9 +3,12 @@
 import ctypes
 import os
 
+from torch.utils.data import get_worker_info
+
 # of mallopt in glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER = -1
+_asked = 0  # the process that was asked last
 
 
 def keep_freed_memory() -> bool:
@@ -28,6 +31,21 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return mallopt(_M_MMAP_MAX, 0) == 1 and mallopt(_M_TRIM_THRESHOLD, _NEVER) == 1
+
+
+def keep_memory_of_worker() -> None:
+    """:func:`keep_freed_memory`, once, in a process that loads data; nothing in others.
+
+    Every picture needs the same few arrays of a megabyte each, which the kernel would clear anew.
+
+    Example:
+        >>> keep_memory_of_worker()  # not in a worker
+    """
+    global _asked
+    if _asked != os.getpid():
+        _asked = os.getpid()
+        if get_worker_info() is not None:
+            keep_freed_memory()
 
 
 def _glibc() -> bool:
