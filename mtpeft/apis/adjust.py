@@ -1,8 +1,10 @@
 """What a run changes in its config before MMEngine reads it."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -15,6 +17,8 @@ from mtpeft.utils.type_names import type_name
 
 #: options of torch's DataLoader that it refuses where no worker process loads
 OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')
+AUTO = 'auto'
+_PREFETCHED = 4  # batches that each of as many workers as there are cores has ready
 _MIXED = ('AmpOptimWrapper', 'ApexOptimWrapper', 'AutocastOptimWrapper')
 
 
@@ -30,13 +34,43 @@ def without_idle_options(loader: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in loader.items() if key not in OF_WORKERS}
 
 
+def fitted_loader(loader: Mapping[str, Any]) -> dict[str, Any]:
+    """A data loader's options with what they leave to the machine.
+
+    ``num_workers='auto'`` becomes a number (:func:`worker_count`); where there is a GPU, batches
+    are pinned unless ``pin_memory`` is there; options about workers go where there are none.
+    """
+    fitted = dict(loader)
+    if fitted.get('num_workers') == AUTO:
+        fitted['num_workers'] = worker_count()
+        fitted.setdefault('prefetch_factor', _PREFETCHED)
+    if torch.cuda.is_available():
+        fitted.setdefault('pin_memory', True)
+    return without_idle_options(fitted)
+
+
 def fit_loaders(cfg: Config) -> None:
-    """Take options about workers off data loaders without any, which torch would refuse."""
+    """:func:`fitted_loader` for every data loader of a config, in place."""
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')
         if isinstance(loader, Mapping):
-            for key in set(loader) - set(without_idle_options(loader)):
+            fitted = fitted_loader(loader)
+            for key in set(loader) - set(fitted):
                 del loader[key]
+            loader.update(fitted)
+
+
+def worker_count() -> int:
+    """Worker processes of ``num_workers='auto'``, for each loader of each process of a run.
+
+    One for each core that this process may use, divided among the processes of this machine, less
+    one for the training itself; at most 16. On a CPU at most 2: a step there takes longer than its
+    pictures, and shares its cores with them.
+    """
+    usable = getattr(os, 'sched_getaffinity', None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    share = cores // max(int(os.environ.get('LOCAL_WORLD_SIZE', '1')), 1)
+    return max(0, min(share - 1, 16 if torch.cuda.is_available() else 2))
 
 
 def drop_hooks(cfg: Config) -> None:

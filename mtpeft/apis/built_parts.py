@@ -15,7 +15,7 @@ from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
 import mtpeft.registry as own
-from mtpeft.apis.adjust import without_idle_options
+from mtpeft.apis.adjust import fitted_loader
 from mtpeft.apis.engine_options import KEPT, OPTIMIZER, REFINED, Paramwise
 from mtpeft.models.backbones.networks import is_timm, timm_entry
 from mtpeft.models.backbones.stage_options import check_stages
@@ -222,7 +222,7 @@ def _build_task(cfg: dict, how: Built, place: str) -> None:
 def _build_loader(cfg: dict, how: Built, place: str) -> None:
     """torch's DataLoader without what the Runner builds for it; no worker starts."""
     parts = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn')
-    options = without_idle_options(cfg)
+    options = fitted_loader(cfg)
     DataLoader([0], **{name: value for name, value in options.items() if name not in parts})
 
 

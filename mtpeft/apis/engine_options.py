@@ -173,7 +173,7 @@ REFINED: dict[str, dict[str, Any]] = {
         'collate_fn': built('FUNCTIONS', 'data_batch') | Callable,
         'worker_init_fn': built('FUNCTIONS', 'worker_id'),
         'batch_size': Count,
-        'num_workers': Annotated[int, Range(0, 1024)],
+        'num_workers': Literal['auto'] | Annotated[int, Range(0, 1024)],
         'timeout': NotNegative,
         'prefetch_factor': Size | None,
     },

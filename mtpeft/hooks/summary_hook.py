@@ -9,6 +9,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mtpeft.hooks.labels_seen import LabelsSeen
+from mtpeft.hooks.waiting import WaitingForData
 from mtpeft.registry import HOOKS
 from mtpeft.utils.details import DETAIL
 from mtpeft.utils.dist import unwrap
@@ -21,7 +22,8 @@ class SummaryHook(Hook):
 
     A task of which no picture has a label is warned of at the start, as is one of which the first
     epoch (in a loop of iterations: the first pass over the data) has shown none: labels may be
-    there and say nothing. Evaluators are told
+    there and say nothing. Once it is said where loading takes more than a fifth of the time
+    (:class:`~mtpeft.hooks.waiting.WaitingForData`). Evaluators are told
     (:attr:`~mtpeft.evaluation.MultiTaskEvaluator.untrained`), and checkpoints keep the names.
 
     Example:
@@ -36,6 +38,7 @@ class SummaryHook(Hook):
         self._shown = False
         self._labels = LabelsSeen()
         self._batches = 0
+        self._waiting = WaitingForData()
 
     def before_train(self, runner: Runner) -> None:
         counts = parameter_table(unwrap(runner.model))
@@ -47,6 +50,12 @@ class SummaryHook(Hook):
     ) -> None:  # fmt: skip
         self._batches += 1
         self._labels.look(data_batch)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:  # fmt: skip
+        self._waiting.look(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         loop = runner._train_loop

@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from torch.utils.data import DataLoader
 
 from mtpeft.apis import build_runner
-from mtpeft.apis.adjust import OF_WORKERS, use_amp, without_idle_options
+from mtpeft.apis.adjust import OF_WORKERS, fit_loaders, use_amp, without_idle_options
 from mtpeft.apis.preflight import check_config
 from mtpeft.apis.read_config import load_config
 from mtpeft.hooks import AdapterCheckpointHook
@@ -27,6 +27,29 @@ def test_torch_takes_what_is_left_without_workers(options, number):
         DataLoader([0], **given)
     DataLoader([0], **without_idle_options(given))
     assert without_idle_options(dict(given, num_workers=2)) == dict(given, num_workers=2)
+
+
+@pytest.mark.parametrize(('cores', 'processes', 'gpu', 'workers'), [
+    (16, 1, True, 15), (64, 1, True, 16), (16, 4, True, 3), (16, 1, False, 2), (2, 1, False, 1),
+    (1, 1, True, 0), (2, 4, False, 0),
+])  # fmt: skip
+def test_workers_by_the_cores(monkeypatch, cores, processes, gpu, workers):
+    monkeypatch.setattr('os.sched_getaffinity', lambda of: set(range(cores)), raising=False)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: gpu)
+    cfg = tiny()
+    cfg.train_dataloader.update(num_workers='auto', persistent_workers=True)
+    cfg.val_dataloader.pin_memory = False  # what is stated stays
+    check_config(cfg)
+    fit_loaders(cfg)
+    given = cfg.train_dataloader
+    assert given['num_workers'] == workers and not cfg.val_dataloader.pin_memory
+    assert given.get('prefetch_factor') == (4 if workers else None)
+    assert ('persistent_workers' in given) == bool(workers)
+    assert given.get('pin_memory', False) == gpu
+    cfg.train_dataloader.num_workers = 'atuo'
+    with pytest.raises(ConfigError, match='num_workers'):
+        check_config(cfg)
 
 
 @pytest.mark.parametrize('option', OF_WORKERS)
