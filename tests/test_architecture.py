@@ -48,8 +48,8 @@ MAY_IMPORT = {
         'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
     ),
     'cli': (
-        'apis', 'export', 'hooks', 'visualization', 'checkpoints', 'models', 'evaluation',
-        'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
+        'apis', 'export', 'benchmark', 'hooks', 'visualization', 'checkpoints', 'models',
+        'evaluation', 'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
     ),
     '__main__': ('cli',),
 }  # fmt: skip
