@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpeft.datasets.errors import DataFileError
-from mtpeft.transforms.planes import empty_planes, planes_in, planes_of
+from mtpeft.transforms.planes import empty_planes, lengths, planes_in, planes_of
 
 _SHORTEST = np.float32(0.1)  # what is shorter is no normal
 
@@ -39,10 +39,7 @@ def unit_vectors(array: np.ndarray, path: str | Path) -> np.ndarray:
             f'{path}: expected normals within -1..1 (0, 0, 0 where there is none), got values '
             f'from {array.min():g} to {array.max():g}.'
         )
-    length = planes[0] * planes[0]
-    for plane in planes[1:]:
-        length += plane * plane
-    np.sqrt(length, out=length)
+    length = lengths(planes)
     np.copyto(length, np.inf, where=length <= _SHORTEST)  # anything over it is 0
     for plane in planes:
         plane /= length

@@ -87,6 +87,19 @@ def all_finite(array: np.ndarray) -> bool:
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
+def lengths(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """The length of the vector of each pixel, ``(H, W)`` float32.
+
+    Example:
+        >>> lengths([np.array([[3.0]], np.float32), np.array([[4.0]], np.float32)]).tolist()
+        [[5.0]]
+    """
+    length = planes[0] * planes[0]
+    for plane in planes[1:]:
+        cv2.accumulateSquare(np.ascontiguousarray(plane), length)
+    return np.sqrt(length, out=length)
+
+
 def mirrored(array: np.ndarray) -> np.ndarray:
     """``array`` ``(H, W)`` or ``(H, W, C)`` from right to left, in memory of its own."""
     if array.ndim == 3 and not array.flags.c_contiguous:

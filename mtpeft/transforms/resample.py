@@ -11,6 +11,7 @@ from mtpeft.transforms.planes import (
     empty_planes,
     fill_but,
     joined,
+    lengths,
     map_planes,
     planes_in,
     planes_of,
@@ -109,20 +110,27 @@ def resample_label(
     totals = [move(plane, False) for plane in _known(planes, valid)]
     mean = _directions if task.kind == 'vectors' else _means
     values, kept = mean(totals, weight, label.ndim)
-    fill_but(values, kept, task.ignore_value)
+    if task.ignore_value != 0:
+        fill_but(values, kept, task.ignore_value)
     return values.astype(label.dtype, copy=False)
 
 
 def turn_vectors(label: np.ndarray, task: DenseTask, rotation: np.ndarray) -> np.ndarray:
-    """Turn vectors by ``rotation`` ``(2, 2)`` in the picture's plane (x right, y down)."""
+    """Turn vectors in place by ``rotation`` ``(2, 2)`` in the picture (x right, y down)."""
     if task.rotation != 'turn_vectors':
         return label
-    (a, b), (c, d) = rotation.tolist()
-    x, y, *further = planes_of(label)
-    turned = joined([cv2.addWeighted(x, a, y, b, 0), cv2.addWeighted(x, c, y, d, 0), *further])
+    valid = None
     if task.ignore_value != 0 or not all_finite(label):  # (0, 0) turned is (0, 0)
-        fill_but(turned, _valid([x, y, *further], task), task.ignore_value)
-    return turned
+        valid = _valid(planes_of(label), task)
+    x, y = label[..., 0], label[..., 1]
+    (a, b), (c, d) = rotation.astype(label.dtype)
+    turned = a * x
+    turned += b * y
+    y *= d
+    y += c * x
+    x[...] = turned
+    fill_but(label, valid, task.ignore_value)
+    return label
 
 
 def scale_values(label: np.ndarray, task: DenseTask, scale: float) -> np.ndarray:
@@ -181,29 +189,29 @@ def _known(planes: Sequence[np.ndarray], valid: np.ndarray | None) -> list[np.nd
 def _means(
     totals: Sequence[np.ndarray], weight: np.ndarray | None, axes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weighted sums over their weights, and where there is enough weight (``None``: all over)."""
-    if weight is None:
-        return totals[0] if axes == 2 else joined(totals), None
-    divisor = np.maximum(weight, _ENOUGH)
-    for total in totals:
-        total /= divisor
-    return totals[0] if axes == 2 else joined(totals), weight >= _ENOUGH
+    """Weighted sums over their weights, 0 where there is not enough; and where there is.
+
+    ``None`` stands for all over.
+    """
+    kept = None
+    if weight is not None:
+        kept = weight >= _ENOUGH
+        np.copyto(weight, np.inf, where=~kept)
+        for total in totals:
+            total /= weight
+    return totals[0] if axes == 2 else joined(totals), kept
 
 
 def _directions(
     totals: Sequence[np.ndarray], weight: np.ndarray | None, axes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The same for vectors of length 1, whose weights cancel out."""
-    length = totals[0] * totals[0]
-    for total in totals[1:]:
-        length += total * total
-    np.sqrt(length, out=length)
-    shortest = _SHORTEST if weight is None else np.maximum(weight, _ENOUGH) * _SHORTEST
-    kept = length > shortest
-    np.maximum(length, shortest, out=length)
+    length = lengths(totals)
+    kept = length > (_SHORTEST if weight is None else weight * _SHORTEST)
+    if weight is not None:
+        kept &= weight >= _ENOUGH
+    np.copyto(length, np.inf, where=~kept)
     values = empty_planes((*length.shape, *[len(totals)] * (axes - 2)), np.float32)
     for place, total in zip(planes_in(values), totals, strict=True):
         np.divide(total, length, out=place)
-    if weight is not None:
-        kept &= weight >= _ENOUGH
-    return values, None if kept.all() else kept
+    return values, kept
