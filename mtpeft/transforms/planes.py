@@ -102,11 +102,12 @@ def lengths(planes: Sequence[np.ndarray]) -> np.ndarray:
 
 def mirrored(array: np.ndarray) -> np.ndarray:
     """``array`` ``(H, W)`` or ``(H, W, C)`` from right to left, in memory of its own."""
-    if array.ndim == 3 and not array.flags.c_contiguous:
+    known = array.size and array.dtype in _FLIPPED_BY_OPENCV
+    if known and array.ndim == 3 and array.transpose(2, 0, 1).flags.c_contiguous:
         flipped = empty_planes(array.shape, array.dtype)
-        flipped[...] = array[:, ::-1]
+        for plane, place in zip(planes_in(array), planes_in(flipped), strict=True):
+            cv2.flip(plane, 1, dst=place)
         return flipped
-    known = array.dtype in _FLIPPED_BY_OPENCV and (array.ndim == 2 or array.shape[2] <= 4)
-    if not known or not array.size:
+    if not known or array.ndim == 3 and (array.shape[2] > 4 or not array.flags.c_contiguous):
         return array[:, ::-1].copy()
     return cv2.flip(array, 1).reshape(array.shape)

@@ -116,7 +116,8 @@ def test_a_transform_is_the_plain_one(name, options, size, holes):
             np.testing.assert_array_equal(sample['labels'][key], label)
 
 
-PASCAL = [('flip', {}), ('scale_rotate', {}), ('resize', dict(size=(32, 33)))]
+PASCAL = [('flip', {}), ('scale_rotate', {}), ('resize', dict(size=(32, 33))),
+          ('flip', dict(prob=1.0))]  # fmt: skip
 NYUD = [('flip', {}), ('scale_crop', {}), ('crop', dict(size=(30, 35))),
         ('resize', dict(size=(28, 45))), ('pad', dict(size=(40, 50)))]  # fmt: skip
 

@@ -62,3 +62,19 @@ def test_what_the_user_chose_stays(choice):
     kept, faults = run('keep_freed_memory()', **choice)
     assert not kept
     assert min(faults) >= 80
+
+
+@pytest.mark.parametrize(('worker', 'calls'), [(object(), 1), (None, 0)])
+def test_a_process_that_loads_data_keeps_memory_once(monkeypatch, worker, calls):
+    from mtpeft.utils import allocator
+
+    called = []
+    monkeypatch.setattr(allocator, '_asked', 0)
+    monkeypatch.setattr(allocator, 'get_worker_info', lambda: worker)
+    monkeypatch.setattr(allocator, 'keep_freed_memory', lambda: called.append(1))
+    for _ in range(3):
+        allocator.keep_memory_of_worker()
+    assert len(called) == calls
+    monkeypatch.setattr('os.getpid', lambda: -1)  # a fork of it asks again
+    allocator.keep_memory_of_worker()
+    assert len(called) == 2 * calls

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import statistics
 import time
 
 import cv2
@@ -112,12 +113,13 @@ def _say_share(
     batch = {key: [sample[key] for sample in samples] for key in samples[0]}
     model = MODELS.build(config.model).to(device)  # pretrained weights change no time
     step = runner_step(model, build_optim_wrapper(model, config.optim_wrapper), batch)
-    seconds = sorted(_seconds(step, device) for _ in range(_STEPS + 1))[_STEPS // 2] / number
+    taken = [_seconds(step, device) for _ in range(_STEPS + 1)][1:]  # the first warms up
+    seconds = statistics.median(taken) / number
     workers = math.ceil(picture / seconds)
     print(
         f'A training step takes {seconds * 1000:.1f} ms a picture on {device} (batches of '
         f'{number}); loading is {picture / seconds:.0%} of that. {workers} '
-        f'{"worker" if workers == 1 else "workers"} on free cores keep up; the config has '
+        f'{"worker keeps" if workers == 1 else "workers keep"} up, with a core each; the config has '
         f'{config.train_dataloader.get("num_workers", 0)}.'
     )
 
