@@ -119,8 +119,8 @@ def _say_share(
     print(
         f'A training step takes {seconds * 1000:.1f} ms a picture on {device} (batches of '
         f'{number}); loading is {picture / seconds:.0%} of that. {workers} '
-        f'{"worker keeps" if workers == 1 else "workers keep"} up, with a core each; the config has '
-        f'{config.train_dataloader.get("num_workers", 0)}.'
+        f'{"worker keeps" if workers == 1 else "workers keep"} up, with a core each; the config '
+        f'has {config.train_dataloader.get("num_workers", 0)}.'
     )
 
 
