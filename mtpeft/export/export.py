@@ -11,6 +11,8 @@ from mtpeft.export.description import described
 from mtpeft.export.exportable import Exportable, prepared
 from mtpeft.export.files import onnx_bytes, program_bytes
 from mtpeft.export.graph import traced
+from mtpeft.export.runtimes import runner_of
+from mtpeft.export.sizes import check_elsewhere
 from mtpeft.utils.atomic import write_atomically
 
 SUFFIXES = ('.onnx', '.pt2')
@@ -24,11 +26,14 @@ class Exported:
         path: The file.
         module: What it was made of, on the CPU.
         size: Bytes of the file.
+        elsewhere: Of a file with a dynamic size: the largest difference from the model at other
+            sizes (H, W), as a share of a range.
     """
 
     path: Path
     module: Exportable
     size: int
+    elsewhere: dict[tuple[int, int], float]
 
 
 def export_model(
@@ -54,7 +59,8 @@ def export_model(
         size: Height and width of the pictures.
         tasks: Names of the tasks that are wanted, all by default.
         raw: Normalised pictures in, logits out, see :class:`~mtpeft.export.Exportable`.
-        dynamic_size: Take pictures of other sizes too.
+        dynamic_size: Take pictures of other sizes too. The file is compared with the model at two
+            others before it is written.
         half: Compute in float16.
         opset: Version of ONNX's operators.
         transforms: Of the config's test, noted in the file.
@@ -79,8 +85,11 @@ def export_model(
         data = onnx_bytes(graph, module, about, opset)
     else:
         data = program_bytes(graph, about)
+    elsewhere = {}
+    if dynamic_size:  # before there is a file that is wrong
+        elsewhere = check_elsewhere(module, runner_of(data, path.suffix), size, half)
     write_atomically(data, path)
-    return Exported(path, module, len(data))
+    return Exported(path, module, len(data), elsewhere)
 
 
 def checked_path(path: str | Path, force: bool = False) -> Path:
