@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from timm.models.hiera import MaskUnitAttention
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
@@ -41,7 +42,9 @@ def traced(
     options = dict(prefer_deferred_runtime_asserts_over_guards=True) if dynamic_size else {}
     place: list[str] = []
     try:
-        with plain(), torch.no_grad(), constant_padding(module), _watched(module, place):
+        with plain(), torch.no_grad(), constant_padding(module), plain_attention(module), (
+            _watched(module, place)
+        ):  # fmt: skip
             return torch.export.export(
                 module,
                 (module.example(_BATCH, size),),
@@ -51,6 +54,19 @@ def traced(
             )
     except Exception as error:  # (torch has many kinds)
         raise ExportError(_reason(error, place, dynamic_size)) from error
+
+
+@contextmanager
+def plain_attention(module: nn.Module) -> Iterator[None]:
+    """Let Hiera write its attention out: ONNX has the fused one for ``(B, heads, N, C)`` alone."""
+    fused = [m for m in module.modules() if isinstance(m, MaskUnitAttention) and m.fused_attn]
+    for layer in fused:
+        layer.fused_attn = False
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer.fused_attn = True
 
 
 @contextmanager

@@ -10,12 +10,14 @@ from export.exported import METHODS, SIZE, TASKS, largest_error, noise, small
 from helpers.backbones import TINY, tiny
 from models.tiny_models import TinyBackbone, tiny_model
 from timm.layers import Conv2dSame
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.export import Exportable, ExportError, export_model, runner_of
 from mtpeft.export.exportable import prepared
-from mtpeft.export.graph import traced
+from mtpeft.export.graph import plain_attention, traced
 from mtpeft.export.sizes import check_elsewhere, check_network, constant_padding
+from mtpeft.models.backbones.families.fitted_shift import surely_fits
 
 #: of the range of a map, in float32
 SAME = 1e-4
@@ -151,6 +153,31 @@ def test_which_families_have_no_dynamic_size(family):
             check_network(module)
     else:
         check_network(module)
+
+
+def test_a_graph_of_our_swin_is_not_for_maps_of_one_window_and_of_more():
+    """Whoever calls torch.export without mtpeft export: it would hold one of the two ways."""
+    assert surely_fits((7, 7), 7) and not surely_fits((7, 8), (7, 7))
+    side = ShapeEnv().create_unbacked_symint()
+    with pytest.raises(ValueError, match='A Swin shifts its windows where the map is larger'):
+        surely_fits((7, side), 7)
+    assert not surely_fits((8, side), 7)
+    torch._check(side > 7)
+    assert not surely_fits((7, side), 7)
+
+
+def test_attention_of_hiera_is_written_out():
+    model = tiny('timm Hiera').eval()
+    x = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        wanted = model(x)
+        with plain_attention(model):
+            assert not any(getattr(m, 'fused_attn', False) for m in model.modules())
+            found = model(x)
+    for task, levels in wanted.items():
+        for one, other in zip(levels, found[task], strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
+    assert all(m.fused_attn for m in model.modules() if hasattr(m, 'fused_attn'))
 
 
 @pytest.mark.parametrize(
