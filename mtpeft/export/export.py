@@ -8,11 +8,12 @@ from typing import Any
 from torch import nn
 
 from mtpeft.export.description import described
+from mtpeft.export.errors import ExportError
 from mtpeft.export.exportable import Exportable, prepared
 from mtpeft.export.files import onnx_bytes, program_bytes
 from mtpeft.export.graph import traced
 from mtpeft.export.runtimes import runner_of
-from mtpeft.export.sizes import check_elsewhere
+from mtpeft.export.sizes import check_elsewhere, check_here
 from mtpeft.utils.atomic import write_atomically
 
 SUFFIXES = ('.onnx', '.pt2')
@@ -85,11 +86,25 @@ def export_model(
         data = onnx_bytes(graph, module, about, opset)
     else:
         data = program_bytes(graph, about)
-    elsewhere = {}
-    if dynamic_size:  # before there is a file that is wrong
-        elsewhere = check_elsewhere(module, runner_of(data, path.suffix), size, half)
+    elsewhere = _check(module, data, path.suffix, size, dynamic_size, half)
     write_atomically(data, path)
     return Exported(path, module, len(data), elsewhere)
+
+
+def _check(
+    module: Exportable, data: bytes, suffix: str, size: Sequence[int], dynamic_size: bool,
+    half: bool,
+) -> dict[tuple[int, int], float]:  # fmt: skip
+    """Compare before there is a file that is wrong; of one size only where a runtime is there."""
+    try:
+        run = runner_of(data, suffix)
+    except ExportError:
+        if dynamic_size:
+            raise
+        return {}
+    if not half:
+        check_here(module, run, size)
+    return check_elsewhere(module, run, size, half) if dynamic_size else {}
 
 
 def checked_path(path: str | Path, force: bool = False) -> Path:

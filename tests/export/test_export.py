@@ -131,6 +131,15 @@ def test_a_file_that_ends_at_other_sizes_is_not_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_is_wrong_at_its_own_size_is_not_written(tmp_path, monkeypatch):
+    zeros = lambda *_: lambda x: dict(depth=np.zeros(x.shape[:3], np.float32))  # noqa: E731
+    monkeypatch.setattr('mtpeft.export.export.runner_of', zeros)
+    model = tiny_model(tasks=dict(depth=dict())).eval()
+    with pytest.raises(ExportError, match="graph of this model is wrong: task 'depth' is off by"):
+        export_model(model, tmp_path / 'a.pt2', SIZE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nor_is_one_that_gives_something_else_there():
     module = prepared(tiny_model(tasks=dict(depth=dict())).eval())
 
