@@ -10,6 +10,7 @@ from mtpeft.adapters.base import Adapter, Coupling, matrix_shape
 from mtpeft.adapters.formed_once import FormedOnce
 from mtpeft.adapters.lanes.current import now
 from mtpeft.ops.cpab import cpab_displacement
+from mtpeft.ops.dropout import Dropout
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.kinds import Share, Size
 from mtpeft.utils.suggest import hint
@@ -134,7 +135,7 @@ class DiTASK(FormedOnce, Adapter):
         self.warp = warp
         self.init = init
         self.parts = _parts(layer, parts)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         new = layer.weight.new_empty
         self.theta = nn.Parameter(new(1, cells - 1))
         self.shared_parameters = {'theta_shared': ['theta']}

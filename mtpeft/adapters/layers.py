@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
 from mtpeft.adapters.lanes.current import now, within
+from mtpeft.ops.dropout import draws_again, dropout
+from mtpeft.ops.dropped_low_rank_add import dropped_low_rank_add
 from mtpeft.ops.formed_linear import best_form, formed_linear
 from mtpeft.ops.linear_formed_again import Make, forms_again, linear_formed_again
 from mtpeft.ops.low_rank_add import low_rank_add
@@ -108,6 +110,7 @@ class AdapterLayer:
         b: Tensor,
         scale: float,
         gain: Tensor | None = None,
+        drop: float = 0.0,
     ) -> Tensor:
         """``gain * (frozen - bias + scale B A x) + bias``, without rounding where the gain is 1.
 
@@ -118,8 +121,9 @@ class AdapterLayer:
             b: B ``(out, r)``.
             scale: Of the product B A.
             gain: ``(out,)``, ``None`` for 1.
+            drop: Share of x that dropout drops.
         """
-        return self.scaled(self._added(frozen, x, a, b, scale), gain)
+        return self.scaled(self._added(frozen, x, a, b, scale, drop), gain)
 
     def scaled(self, out: Tensor, gain: Tensor | None) -> Tensor:
         """``gain * (out - bias) + bias``; of an output with its bias included."""
@@ -131,8 +135,10 @@ class AdapterLayer:
             scaled = scaled + ((1 - gain) * self.bias).view(shape)
         return scaled.to(out.dtype)
 
-    def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        return frozen + scale * self.low_rank(x, a, b)
+    def _added(
+        self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, drop: float = 0.0
+    ) -> Tensor:
+        return frozen + scale * self.low_rank(dropout(x, drop), a, b)
 
     def forward(self, x: Tensor) -> Tensor:
         stream = now.stream
@@ -159,11 +165,15 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def low_rank(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return F.linear(F.linear(x, a), b)
 
-    def _added(self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def _added(
+        self, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, drop: float = 0.0
+    ) -> Tensor:
         x = autocast(x)
         if x.ndim < 2 or x.dtype != frozen.dtype or plain_ops():
-            return super()._added(frozen, x, a, b, scale)
-        return low_rank_add(frozen, x, a, b, scale)
+            return super()._added(frozen, x, a, b, scale, drop)
+        if 0 < drop < 1 and draws_again():
+            return dropped_low_rank_add(frozen, x, a, b, scale, drop)
+        return low_rank_add(frozen, dropout(x, drop), a, b, scale)
 
     def _form(self, x: Tensor, a: Tensor, gain: Tensor | None, lanes: int) -> str:
         # a weight that is itself trained gets its gradient from the frozen layer

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Coupling, Merged, NotMergeableError, check_rank, matrix_shape
 from mtpeft.adapters.ranks.low_rank import SHARED, LowRankAdapter
+from mtpeft.ops.dropout import Dropout
 from mtpeft.registry import ADAPTERS
 from mtpeft.utils.kinds import Share, Size
 from mtpeft.utils.suggest import hint
@@ -66,7 +67,7 @@ class LoRA(LowRankAdapter):
         self.frozen_input = frozen_input
         if tasks and frozen_input == 'shared':
             self.coupling = Coupling(reads='input')
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self._make_shared(layer)
         if tasks:
             self._make_lanes(layer)
@@ -126,7 +127,8 @@ class LoRA(LowRankAdapter):
         if not self._drops and not self.coupling.reads:
             return layer.adapted(x, a, b, self.scale, gain), None
         frozen = layer.frozen(x)
-        out = layer.side_by_side(frozen, self.dropout(x), a, b, self.scale, gain)
+        drop = self.dropout.p if self._drops else 0.0
+        out = layer.side_by_side(frozen, x, a, b, self.scale, gain, drop)
         return out, frozen if self.coupling.reads else None
 
     def lane(

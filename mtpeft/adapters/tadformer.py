@@ -130,10 +130,14 @@ class TADFormer(OnMap, LoRA):
     # -- streams -------------------------------------------------------------------------------
 
     def shared_and_memory(self, layer: nn.Module, x: Tensor) -> tuple[Tensor, Passed | None]:
+        factors = self._factors()
         if not self.tasks and not self._drops:
-            return layer.adapted(x, *self._factors(), self.scale), None
-        frozen, dropped = layer.frozen(x), self.dropout(x)
-        out = frozen + self.scale * layer.low_rank(dropped, *self._factors())
+            return layer.adapted(x, *factors, self.scale), None
+        frozen = layer.frozen(x)
+        if not self.tasks:
+            return layer.side_by_side(frozen, x, *factors, self.scale, drop=self.dropout.p), None
+        dropped = self.dropout(x)
+        out = layer.side_by_side(frozen, dropped, *factors, self.scale)
         return out, Passed(frozen, dropped)
 
     def lane(

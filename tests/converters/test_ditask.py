@@ -1,13 +1,12 @@
 """Weights of the released DiTASK layer give its features and outputs."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.ditask_tiny import MODEL, PLUGINS, TASKS
+from helpers.engine import call_tool
 from mmengine.config import Config
 from safetensors.torch import load_file
 
@@ -97,8 +96,7 @@ def test_released_keys_and_shapes_fit_the_config(tmp_path):
         released[key] = torch.zeros([int(n) for n in shape.strip('()').split(',') if n.strip()])
     source, target = tmp_path / 'in.pth', tmp_path / 'out.pth'
     torch.save({'model': released}, source)
-    tool = ROOT / 'tools/model_converters/ditask_to_mtpeft.py'
-    subprocess.run([sys.executable, tool, source, target], check=True, capture_output=True)
+    call_tool('tools/model_converters/ditask_to_mtpeft.py', source, target)
     state = torch.load(target, weights_only=True)['state_dict']
     model = MODELS.build(Config.fromfile(ROOT / 'configs/ditask/ditask_swin-t_pascal.py').model)
     result = model.load_state_dict(state, strict=False)

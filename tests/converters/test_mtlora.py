@@ -1,12 +1,11 @@
 """Released MTLoRA weights give the released code's features and outputs."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.engine import call_tool
 from helpers.mtlora_tiny import MODEL, TASKS
 from safetensors.torch import load_file
 
@@ -75,8 +74,7 @@ def test_released_keys_and_shapes_fit_the_config(tmp_path):
         released[key] = torch.zeros([int(n) for n in shape.strip('()').split(',') if n.strip()])
     source, target = tmp_path / 'in.pth', tmp_path / 'out.pth'
     torch.save({'model': released}, source)
-    tool = ROOT / 'tools/model_converters/mtlora_to_mtpeft.py'
-    subprocess.run([sys.executable, tool, source, target], check=True, capture_output=True)
+    call_tool('tools/model_converters/mtlora_to_mtpeft.py', source, target)
     state = torch.load(target, weights_only=True)['state_dict']
     model = MODELS.build(Config.fromfile(ROOT / 'configs/mtlora/mtlora-r64_swin-t_pascal.py').model)
     result = model.load_state_dict(state, strict=False)
@@ -93,9 +91,7 @@ def test_another_model_is_refused():
 
 
 def test_tool_names_a_file_that_is_not_there(tmp_path):
-    tool = ROOT / 'tools/model_converters/mtlora_to_mtpeft.py'
-    run = subprocess.run(
-        [sys.executable, tool, tmp_path / 'none.pth', tmp_path / 'out.pth'],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode and 'none.pth' in run.stderr
+    with pytest.raises((SystemExit, FileNotFoundError), match='none.pth'):
+        call_tool(
+            'tools/model_converters/mtlora_to_mtpeft.py', tmp_path / 'none.pth', tmp_path / 'o'
+        )

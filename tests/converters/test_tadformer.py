@@ -1,12 +1,11 @@
 """Weights of the TADFormer code give its features, prompts and outputs."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.engine import call_tool
 from helpers.tadformer_tiny import MODEL, TASKS
 from mmengine.config import Config
 from safetensors.torch import load_file
@@ -116,8 +115,7 @@ def test_released_keys_and_shapes_fit_the_config(tmp_path):
     released['backbone.task_prompts'] += torch.arange(4.0)[:, None]
     source, target = tmp_path / 'in.pth', tmp_path / 'out.pth'
     torch.save({'model': released}, source)
-    tool = ROOT / 'tools/model_converters/tadformer_to_mtpeft.py'
-    subprocess.run([sys.executable, tool, source, target], check=True, capture_output=True)
+    call_tool('tools/model_converters/tadformer_to_mtpeft.py', source, target)
     state = torch.load(target, weights_only=True)['state_dict']
     # prompts are in the order of the projections in the file
     order = {task: float(state[f'backbone.token_stream.prompts.{task}'][0, 0]) for task in TASKS}

@@ -1,19 +1,19 @@
 """A trained backbone, exported, is what another config names as pretrained."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
 import torch
 from helpers.adapter_grid import stir
+from helpers.engine import call_tool
 from mmengine.config import Config
 
 from mtpeft.models.backbones import AdapterBackbone
 from mtpeft.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools/model_converters/export_backbone.py'
+TOOL = 'tools/model_converters/export_backbone.py'
 CONFIG = f"""
 _base_ = '{ROOT}/configs/lora/lora_swin-pico_scenes.py'
 model = dict(backbone=dict(backbone=dict(pretrained=False, embed_dim=8)))
@@ -27,9 +27,8 @@ def test_exported_weights_equal_the_merged_trunk(tmp_path):
     stir(model, 0.1)
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'model.pth')
     out = tmp_path / 'out' / 'trunk.safetensors'
-    command = [sys.executable, TOOL, tmp_path / 'config.py', tmp_path / 'model.pth', out]
     old = os.umask(0o022)
-    subprocess.run(command, check=True, capture_output=True)
+    call_tool(TOOL, tmp_path / 'config.py', tmp_path / 'model.pth', out)
     os.umask(old)
     assert out.stat().st_mode & 0o777 == 0o644
     plain = AdapterBackbone({**cfg.model.backbone.backbone, 'pretrained': str(out)})
@@ -44,8 +43,6 @@ def test_a_file_that_is_there_is_kept(tmp_path):
     """Asked before the model is read, so that nothing is waited for."""
     out = tmp_path / 'trunk.safetensors'
     out.write_bytes(b'mine')
-    done = subprocess.run(
-        [sys.executable, TOOL, 'no.py', 'no.pth', out], capture_output=True, text=True
-    )
-    assert done.returncode == 1 and f'{out} exists' in done.stderr and '--force' in done.stderr
+    with pytest.raises(SystemExit, match=f'{out} exists.*--force'):
+        call_tool(TOOL, 'no.py', 'no.pth', out)
     assert out.read_bytes() == b'mine'

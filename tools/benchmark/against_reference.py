@@ -1,11 +1,12 @@
 """Measure methods beside the reference MTLoRA, in one run and in turns.
 
 A training step is forward pass, losses, backward pass, clipping and AdamW, on normalised noise that
-is on the device already; dropout and stochastic depth are 0 for all. Hooks are not part of it (so
-ranks are whole: nothing is pruned). Inference gives logits at the input's size. Ratios are formed
-round by round: training steps over the reference's step, inference and merged inference over the
-reference's inference, inference of one task over a plain frozen backbone with one head. Memory is
-measured before, each call in a process of its own.
+is on the device already; dropout and stochastic depth are 0 for all, or, by --as-configured, what
+the configs say for all, the reference included. Hooks are not part of it (so ranks are whole:
+nothing is pruned). Inference gives logits at the input's size. Ratios are formed round by round:
+training steps over the reference's step, inference and merged inference over the reference's
+inference, inference of one task over a plain frozen backbone with one head. Memory is measured
+before, each call in a process of its own.
 """
 
 import argparse
@@ -49,6 +50,7 @@ CONFIGS = dict(
     mtlora='configs/mtlora/mtlora-r64_swin-t_pascal.py',
     faar='configs/faar/faar_swin-t_pascal.py',
     sinewich='configs/sinewich/sinewich-r64_swin-t_pascal.py',
+    tadformer='configs/tadformer/tadformer-r64_swin-t_pascal.py',
     full_finetune='configs/full_finetune/full_finetune_swin-t_pascal.py',
 )
 FROZEN = 'configs/decoders_only/decoders_only_swin-t_pascal.py'
@@ -78,6 +80,9 @@ def parse_args() -> argparse.Namespace:
                         help="of the reference; 'timm': as timm's Swin does")  # fmt: skip
     parser.add_argument('--task', default='semseg', help='the one task that is asked for')
     parser.add_argument('--rank', type=int, help='another rank for every adapter')
+    parser.add_argument(
+        '--as-configured', action='store_true', help='with dropout and stochastic depth'
+    )
     parser.add_argument('--no-memory', action='store_true')
     parser.add_argument('--no-times', action='store_true')
     parser.add_argument('--json', metavar='FILE', help='where to write the result')
@@ -176,7 +181,7 @@ class Cases:
             cfg.model.necks[1].xt_cons = None
         if variant == PLAIN:
             cfg = variants.with_tasks(cfg, {self.args.task: cfg.model.tasks[self.args.task]})
-        return variants.without_dropout(cfg)
+        return cfg if self.args.as_configured else variants.without_dropout(cfg)
 
 
 def base_of(name: str) -> str:
@@ -255,6 +260,7 @@ def main() -> None:
         threads=torch.get_num_threads(), batch_size=args.batch_size, rounds=args.rounds,
         clock=args.clock, bf16=args.bf16, compile=args.compile, channels_last=args.channels_last,
         attention_of_the_reference=args.attention, rank=args.rank,
+        as_configured=args.as_configured,
         product_multiply_adds_per_second=product_rate(device, args.bf16),
     )  # fmt: skip
     result['sizes'] = []

@@ -3,19 +3,21 @@
 Written from the formulas of arXiv 2403.20320 as a fork of a backbone by hand looks: a Python loop
 over tasks in the last block's proj and MLP, attention shared, low-rank paths beside the frozen
 ones, patch merging and projections one stream after another, heads at full resolution. No block of
-timm, no lane, no adapter of mtpeft; losses are mtpeft's, so that both optimise the same. Dropout
-and stochastic depth are left out. Called as a script, it prints multiply-adds and parameters.
+timm, no lane, no adapter of mtpeft; losses are mtpeft's, so that both optimise the same. Called as
+a script, it prints multiply-adds and parameters.
 """
 
 import argparse
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import use_fused_attn
+from timm.layers import DropPath, use_fused_attn
 from torch import Tensor, nn
 
+from mtpeft.adapters import MTLoRA
 from mtpeft.adapters.plugins import plugin_items
 from mtpeft.benchmark import multiply_adds
 from mtpeft.models.build import build_module
@@ -27,14 +29,15 @@ ATTENTION = ('timm', 'plain', 'fused')
 
 
 class MTLoRALinear(nn.Module):
-    """``W0 x + b + s B A x`` for the shared stream, ``W0 x + b + s B_t A_t x_t`` for each task."""
+    """``W0 x + b + s B A drop(x)`` of the shared stream, ``W0 x + b + s B_t A_t x_t`` of a task."""
 
     def __init__(
         self, inputs: int, outputs: int, rank: int, tasks: Sequence[str], task_rank: int,
-        scale: float,
+        scale: float, dropout: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.scale = scale
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(inputs, outputs)
         self.linear.requires_grad_(False)
         self.shared_A = nn.Parameter(_uniform(rank, inputs))
@@ -50,7 +53,8 @@ class MTLoRALinear(nn.Module):
         self, x: Tensor, x_tasks: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         frozen = self.linear(x)
-        out = frozen + self.scale * F.linear(F.linear(x, self.shared_A), self.shared_B)
+        low_rank = F.linear(F.linear(self.dropout(x), self.shared_A), self.shared_B)
+        out = frozen + self.scale * low_rank
         out_tasks = {}
         for task in self.task_A:
             x_t = x if x_tasks is None else x_tasks[task]
@@ -65,12 +69,14 @@ class Block(nn.Module):
     def __init__(
         self, width: int, heads: int, window: int, size: tuple[int, int], shifted: bool,
         tasks: Sequence[str], rank: int, task_rank: int, scale: float, fused: bool,
+        dropout: float, drop_path: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.heads, self.window, self.fused = heads, window, fused
         # no shift where the map fits one window
         self.shift = window // 2 if shifted and max(size) > window else 0
-        low_rank = dict(rank=rank, task_rank=task_rank, scale=scale)
+        low_rank = dict(rank=rank, task_rank=task_rank, scale=scale, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
         self.norm1 = nn.LayerNorm(width)
         self.qkv = MTLoRALinear(width, 3 * width, tasks=(), **low_rank)
         self.position_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
@@ -86,13 +92,16 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         size = x.shape[1:3]
         y, y_tasks = self.proj(self._attend(self._to_windows(self.norm1(x))))
-        x_tasks = {task: x + self._from_windows(y_t, size) for task, y_t in y_tasks.items()}
-        x = x + self._from_windows(y, size)
+        x_tasks = {
+            task: x + self.drop_path(self._from_windows(y_t, size)) for task, y_t in y_tasks.items()
+        }
+        x = x + self.drop_path(self._from_windows(y, size))
         y, y_tasks = self.fc1(
             self.norm2(x), {task: self.norm2(x_t) for task, x_t in x_tasks.items()}
         )
         y, y_tasks = self.fc2(F.gelu(y), {task: F.gelu(y_t) for task, y_t in y_tasks.items()})
-        return x + y, {task: x_t + y_tasks[task] for task, x_t in x_tasks.items()}
+        x_tasks = {task: x_t + self.drop_path(y_tasks[task]) for task, x_t in x_tasks.items()}
+        return x + self.drop_path(y), x_tasks
 
     def _to_windows(self, x: Tensor) -> Tensor:
         """``(B, H, W, C)`` to ``(B windows, window^2, C)``."""
@@ -152,12 +161,12 @@ class Stage(nn.Module):
 
     def __init__(
         self, depth: int, width: int, size: tuple[int, int], tasks: Sequence[str], merge: bool,
-        **options,
+        drop_paths: Sequence[float], **options,
     ) -> None:  # fmt: skip
         super().__init__()
         self.blocks = nn.ModuleList(
             Block(width, size=size, shifted=i % 2 == 1, tasks=tasks if i == depth - 1 else (),
-                  **options)
+                  drop_path=drop_paths[i], **options)
             for i in range(depth)
         )  # fmt: skip
         self.merge = PatchMerging(width) if merge else nn.Identity()
@@ -203,6 +212,8 @@ class ReferenceMTLoRA(nn.Module):
         projections: Widths after the 1 x 1 projections.
         attention: ``'plain'``: a softmax of scores; ``'fused'``:
             ``F.scaled_dot_product_attention``; ``'timm'``: which of both timm's Swin uses.
+        dropout: Of the shared low-rank paths' input.
+        drop_path: Stochastic depth of the last block; it grows from 0 at the first.
 
     Raises:
         ValueError: an unknown ``attention``, or maps that windows do not divide.
@@ -221,6 +232,8 @@ class ReferenceMTLoRA(nn.Module):
         scale: float = 4.0,
         projections: Sequence[int] = (18, 36, 72, 144),
         attention: str = 'timm',
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if attention not in ATTENTION:
@@ -230,7 +243,9 @@ class ReferenceMTLoRA(nn.Module):
         names = list(self.tasks)
         by_timm = use_fused_attn(experimental=True)
         fused = by_timm if attention == 'timm' else attention == 'fused'
-        options = dict(window=window, rank=rank, task_rank=task_rank, scale=scale, fused=fused)
+        options = dict(window=window, rank=rank, task_rank=task_rank, scale=scale, fused=fused,
+                       dropout=dropout)  # fmt: skip
+        paths = torch.linspace(0, drop_path, sum(depths)).split(list(depths))
         self.patch_embed = nn.Conv2d(3, width, 4, stride=4)
         self.patch_norm = nn.LayerNorm(width)
         self.stages, widths = nn.ModuleList(), []
@@ -238,7 +253,16 @@ class ReferenceMTLoRA(nn.Module):
             map_size = size[0] // 4 // 2**i, size[1] // 4 // 2**i
             merge = i + 1 < len(depths)
             self.stages.append(
-                Stage(depth, width * 2**i, map_size, names, merge, heads=heads[i], **options)
+                Stage(
+                    depth,
+                    width * 2**i,
+                    map_size,
+                    names,
+                    merge,
+                    paths[i].tolist(),
+                    heads=heads[i],
+                    **options,
+                )  # fmt: skip
             )
             widths.append(width * 2 ** (i + merge))
         self.projections = nn.ModuleDict(
@@ -284,9 +308,12 @@ def from_config(model: Mapping, size: tuple[int, int], attention: str = 'timm') 
     network = model['backbone']['backbone']
     plugins = plugin_items(model['backbone']['plugins']).values()
     lanes = next(plugin['cfg'] for plugin in plugins if plugin.get('lanes') == 'task')
-    known = dict(embed_dim='width', depths='depths', num_heads='heads', window_size='window')
+    known = dict(embed_dim='width', depths='depths', num_heads='heads', window_size='window',
+                 drop_path_rate='drop_path')  # fmt: skip
     options = {ours: network[theirs] for theirs, ours in known.items() if theirs in network}
     options |= {key: lanes[key] for key in ('rank', 'task_rank', 'scale') if key in lanes}
+    default = inspect.signature(MTLoRA).parameters['dropout'].default
+    options['dropout'] = lanes.get('dropout', default)
     options['projections'] = model['necks'][0]['out_channels']
     return ReferenceMTLoRA(model['tasks'], size, attention=attention, **options)
 

@@ -53,7 +53,8 @@ class GatedLanes:
         tasks: Names of the tasks.
         family: The network's table.
         norm: LN_p.
-        gate: g ``(1,)``.
+        gates: g ``(1,)`` of each stage.
+        stage: Which of them is this block's.
         prompt_gate: ``False``: X_t = G_t = O.
 
     Raises:
@@ -66,7 +67,8 @@ class GatedLanes:
         tasks: Sequence[str],
         family: Family,
         norm: nn.Module,
-        gate: nn.Parameter,
+        gates: nn.ParameterList,
+        stage: int,
         prompt_gate: bool = True,
     ) -> None:
         self.block = block
@@ -74,7 +76,8 @@ class GatedLanes:
         self.family = family
         self.parts = family.parts(block)
         self.norm = norm
-        self.gate = gate
+        # looked up in each pass, since a move to another device may replace parameters
+        self.gates, self.stage = gates, stage
         self.prompt_gate = prompt_gate
         self.find_layers()
         for role, layer in self.layers.items():
@@ -122,7 +125,7 @@ class GatedLanes:
         u = parts.hidden(fc1.adapter.all_lanes(fc1, parts.norm2(x), frozen1, tasks))
         x = x + self._each(parts.mlp_end, fc2.adapter.all_lanes(fc2, u, frozen2, tasks))
         skip = self._each(lambda windows: parts.rejoin(windows, size), gated)
-        gate = self.gate.sigmoid()
+        gate = self.gates[self.stage].sigmoid()
         return gate * skip + (1 - gate) * x
 
     def _weights(self, qkv: Tensor, number: int, tasks: Sequence[int] | None) -> Tensor:

@@ -30,17 +30,18 @@ class GatedStreams(StageStreams):
         super().__init__(*args, **kwargs)
 
     def make_lanes(self, strategy: str) -> dict[str, GatedLanes]:
-        parts = zip(self.family.stages, self.tokens.norms, self.tokens.gates, strict=True)
+        parts = zip(self.family.stages, self.tokens.norms, strict=True)
         return {
             stage.lane_block: GatedLanes(
                 self.network.get_submodule(stage.lane_block),
                 self.tasks,
                 self.family,
                 norms[-1],
-                gate,
+                self.tokens.gates,
+                i,
                 self.prompt_gate,
             )
-            for stage, norms, gate in parts
+            for i, (stage, norms) in enumerate(parts)
         }
 
 
