@@ -50,8 +50,8 @@ def check_here(module: Exportable, run: Run, size: Sequence[int]) -> None:
     if worst.largest > SAME:
         raise ExportError(
             f"The graph of this model is wrong: task '{worst.task}' is off by {worst.largest:.1e} "
-            'of a range. Nothing was written. (Lanes in a MixVisionTransformer of mmsegmentation are '
-            'known for it: run such a model in PyTorch.)'
+            'of a range. Nothing was written. (Known of lanes in a MixVisionTransformer of '
+            'mmsegmentation: run such a model in PyTorch.)'
         )
 
 
