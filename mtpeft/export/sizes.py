@@ -43,15 +43,14 @@ def check_here(module: Exportable, run: Run, size: Sequence[int]) -> None:
     """Refuse a file that gives something else than its model at the very size of its trace.
 
     Raises:
-        ExportError: it does, such as of lanes in a MixVisionTransformer of mmsegmentation.
+        ExportError: it does.
     """
     rows = differences(module, run, module.example(2, size).numpy())
     worst = max(rows, key=lambda row: row.largest)
     if worst.largest > SAME:
         raise ExportError(
             f"The graph of this model is wrong: task '{worst.task}' is off by {worst.largest:.1e} "
-            'of a range. Nothing was written. (Known of lanes in a MixVisionTransformer of '
-            'mmsegmentation: run such a model in PyTorch.)'
+            'of a range. Nothing was written. Run it in PyTorch, and report it, please.'
         )
 
 

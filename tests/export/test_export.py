@@ -154,6 +154,17 @@ def test_nor_is_one_that_gives_something_else_there():
     assert check_elsewhere(module, off(by=2e-2), SIZE, half=True)
 
 
+def test_lanes_of_a_network_with_one_module_in_two_places():
+    """torch.export wraps the modules of such a network; the dropout of mmseg's MixFFN is one."""
+    model = small(family='mmseg MiT', tasks=TWO)
+    module, x = prepared(model), torch.from_numpy(noise(2))
+    with torch.no_grad():
+        wanted, found = module(x), traced(module, SIZE).module()(x)
+    for name, value in wanted.items():
+        error = (found[name] - value).abs().max()
+        assert error <= (0 if value.dtype == torch.int64 else SAME * np.ptp(value.numpy())), name
+
+
 @pytest.mark.parametrize('family', TINY)
 def test_which_families_have_no_dynamic_size(family):
     module = SimpleNamespace(model=SimpleNamespace(backbone=tiny(family)))
