@@ -1,17 +1,24 @@
 """Measures of docs/export.md: parity over methods and families, and how long exported files take.
 
 python docs/measure_export.py parity [NAME ...]   # of tests/export/exported.py, small models
+python docs/measure_export.py sizes [NAME ...]      # families with a dynamic size
 python docs/measure_export.py latency [CONFIG ...]  # whole networks with random weights
 python docs/measure_export.py transforms            # of a level of FAAR: products beside ONNX's DFT
 
-Parity: the largest difference of any task as a share of the range of its maps (of classes: of the
-margin where pixels differ), exported with two pictures and compared on three. Latency: one picture
-of 224 x 224, merged, one thread, in turns with PyTorch, time of the process on its core.
+Parity: exported with two pictures, compared on three: of unit vectors the largest difference as a
+share of the range; of classes the share of pixels that differ, and how close the two best logits
+are there, as a share of the range of logits. Sizes: the same with a dynamic size, and at
+two others. A model that takes more than eight minutes is given up. Latency: one picture of
+224 x 224, merged, one thread, in turns with PyTorch, time of the process on its core.
 """
 
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,25 +26,45 @@ from mmengine.config import Config
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'tests'))
+LIMIT = 480
 ONE_SIZE = dict.fromkeys(('timm BEiT', 'timm Hiera'), (128, 128))
 CONFIGS = ('mtlora/mtlora-r64_swin-t_pascal.py', 'faar/faar_swin-t_pascal.py')
 
 
-def parity(names: list[str]) -> None:
-    from export.exported import METHODS, SIZE, SMALL, TASKS, largest_error, small
+def grid(names: list[str], dynamic_size: bool = False) -> None:
+    from export.exported import METHODS, SIZE, SMALL, TASKS, compared, small
 
     tasks = {name: TASKS[name] for name in ('semseg', 'normals')}
-    for name in names or [*METHODS, *SMALL]:
+    for name in names or ([] if dynamic_size else [*METHODS]) + [*SMALL]:
         start, size = time.process_time(), ONE_SIZE.get(name, SIZE)
         options = METHODS.get(name) or dict(family=name)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, at_most(LIMIT):
             try:
                 model = small(**options, tasks=tasks, size=size)
-                error, _, _ = largest_error(model, Path(folder) / 'model.onnx', size)
-                found = f'{error:.1e}'
+                path = Path(folder) / 'model.onnx'
+                rows, exported, _ = compared(model, path, size, dynamic_size=dynamic_size)
+                classes, vectors = rows
+                found = f'{vectors.largest:.1e} | {classes}'
+                for other, worst in exported.elsewhere.items():
+                    found += f' | {other[0]} x {other[1]}: {worst:.1e}'
             except Exception as failure:  # the table names it
                 found = f'{type(failure).__name__}: {str(failure)[:300]}'
         print(f'| {name} | {found} | {time.process_time() - start:.0f} |', flush=True)
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """End what is within after a while, with a TimeoutError."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f'given up after {seconds} s')
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def latencies(configs: list[str]) -> None:
@@ -110,4 +137,10 @@ def transforms(_: list[str]) -> None:
 
 
 if __name__ == '__main__':
-    dict(parity=parity, latency=latencies, transforms=transforms)[sys.argv[1]](sys.argv[2:])
+    commands = dict(
+        parity=grid,
+        sizes=partial(grid, dynamic_size=True),
+        latency=latencies,
+        transforms=transforms,
+    )
+    commands[sys.argv[1]](sys.argv[2:])

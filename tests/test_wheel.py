@@ -3,6 +3,7 @@
 The environments are empty but for packages of this one, which a path file lends them.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ PARTS = (
     'requirements', 'configs', 'tools', 'mtpeft',
 )  # fmt: skip
 TRAIN = """
+import numpy as np
 from PIL import Image
 
 import mtpeft
@@ -41,8 +43,29 @@ options += ['train_cfg.max_epochs=1', 'train_dataloader.dataset.length=2']
 options += ['val_dataloader.dataset.length=1', 'train_dataloader.batch_size=2']
 options += ['visualizer.vis_backends=[]']
 assert main(['train', 'own.py', '--cfg-options', *options]) == 0
-Image.new('RGB', (128, 96), 'gray').save('room.png')
-assert main(['predict', 'work_dirs/own', 'room.png', '--out', 'predicted', '--tasks', 'depth']) == 0
+noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+Image.fromarray(noise).save('room.png')
+assert main(['predict', 'work_dirs/own', 'room.png', '--out', 'predicted', '--tasks', 'depth',
+             '--maps', 'npy', '--save', 'maps']) == 0
+"""
+EXPORT = """
+assert not main(['export', 'work_dirs/own', 'own.onnx', '--tasks', 'depth', '--size', '96', '128',
+                 '--no-check'])
+"""
+RUN = """
+import sys
+
+sys.modules.update(mtpeft=None, torch=None, timm=None)  # an import of one would fail
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession('own.onnx', providers=['CPUExecutionProvider'])
+picture = np.asarray(Image.open('room.png'))
+(found,) = session.run(['depth'], {'pictures': picture[None]})
+wanted = np.load('predicted/maps/depth/room.npy')
+assert found[0].shape == wanted.shape == (96, 128)
+assert np.abs(found[0] - wanted).max() < 1e-4 * np.ptp(wanted), np.abs(found[0] - wanted).max()
 """
 
 
@@ -131,11 +154,15 @@ def test_the_command_says_its_versions(environments):
     assert {'torch', 'timm', 'numpy', 'device'} <= {line.split()[0] for line in lines}
 
 
-def test_it_trains_by_name_in_a_folder_without_a_checkout(environments):
+def test_it_trains_predicts_and_exports_in_a_folder_without_a_checkout(environments):
     folder = environments['wheel']
-    (folder / 'script.py').write_text('import sys\nfrom pathlib import Path\n' + TRAIN)
+    exports = all(importlib.util.find_spec(name) for name in ('onnxscript', 'onnxruntime'))
+    script = TRAIN + EXPORT * exports
+    (folder / 'script.py').write_text('import sys\nfrom pathlib import Path\n' + script)
     said = run(folder / 'env/bin/python', 'script.py', cwd=folder)
     assert 'lora_shared' in said and 'mtpeft::' not in said
     assert (folder / 'work_dirs/own/epoch_1.pth').is_file()
     index = json.loads((folder / 'predicted/maps.json').read_text())
     assert list(index['tasks']) == ['depth'] and len(index['pictures']) == 1
+    if exports:
+        run(folder / 'env/bin/python', '-c', RUN, cwd=folder)

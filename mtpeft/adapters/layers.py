@@ -18,7 +18,7 @@ from mtpeft.ops.formed_linear import best_form, formed_linear
 from mtpeft.ops.linear_formed_again import Make, forms_again, linear_formed_again
 from mtpeft.ops.low_rank_add import low_rank_add
 from mtpeft.ops.plain import plain_ops
-from mtpeft.utils.torch_private import is_batched
+from mtpeft.utils.torch_private import is_batched, itself
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -141,10 +141,10 @@ class AdapterLayer:
         return frozen + scale * self.low_rank(dropout(x, drop), a, b)
 
     def forward(self, x: Tensor) -> Tensor:
-        stream = now.stream
-        if stream is None or self not in stream.carries:
+        stream, layer = now.stream, itself(self)
+        if stream is None or layer not in stream.carries:
             return self.adapter(self, x)
-        return stream(self, x)
+        return stream(layer, x)
 
 
 class AdapterLinear(AdapterLayer, nn.Linear):
@@ -254,13 +254,13 @@ class AdapterModule(AdapterLayer):
 
     def frozen(self, x: Tensor) -> Tensor:
         """The module itself, with what it takes besides its input in this pass."""
-        args, options = now.rest.get(id(self), ((), {}))
+        args, options = now.rest.get(id(itself(self)), ((), {}))
         return super(AdapterLayer, self).forward(x, *args, **options)
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         if not (args or options):
             return super().forward(x)
-        with within(rest={**now.rest, id(self): (args, options)}):
+        with within(rest={**now.rest, id(itself(self)): (args, options)}):
             return super().forward(x)
 
     @classmethod

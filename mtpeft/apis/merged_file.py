@@ -14,6 +14,7 @@ from mtpeft.checkpoints.model_state import load_checked
 from mtpeft.checkpoints.plain_config import noted_config
 from mtpeft.models.requested import tied_tasks
 from mtpeft.tasks import build_tasks
+from mtpeft.utils.paths import without_folders
 from mtpeft.utils.requested import requested_tasks
 
 _SHOWN = 4
@@ -50,7 +51,7 @@ def merged_state(
     if wanted != tuple(own or ()):
         model = _with_tasks(cfg, model, wanted)
     report = merge_parts(model)
-    meta = dict(merged=_done(report), tasks=list(wanted), config=cfg.pretty_text)
+    meta = dict(merged=_done(report), tasks=list(wanted), config=without_folders(cfg.pretty_text))
     meta |= noted_config(cfg, None if wanted else getattr(model, 'dataset_meta', None))
     return model, model.state_dict(), meta
 

@@ -12,6 +12,7 @@ from mtpeft.checkpoints.config_text import read_config_text
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.plain_config import KEY, plain_config
 from mtpeft.checkpoints.rank_truncate import truncate
+from mtpeft.utils.paths import name_alone, without_folders
 from mtpeft.version import __version__
 
 _AVERAGED = 'ema_state_dict'
@@ -103,8 +104,15 @@ def own_config(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(meta: Mapping, weights: str, path: Path) -> dict[str, Any]:
-    """The metadata of a published file."""
+    """The metadata of a published file, without folders of this machine."""
     known = {**own_config(meta), **{key: meta[key] for key in _META if key in meta}}
+    if isinstance(known.get('cfg'), str):
+        known['cfg'] = without_folders(known['cfg'])
+    if known.get('base'):
+        known['base'] = {
+            part: {**base, 'weights': name_alone(str(base.get('weights', '')))}
+            for part, base in known['base'].items()
+        }
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(
         known, weights=weights, mtpeft_version=__version__,

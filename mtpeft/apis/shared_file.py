@@ -1,6 +1,5 @@
 """What a model is as a file that needs no config beside it."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,10 +72,7 @@ def _bases(model: nn.Module, held: set[str]) -> dict[str, dict]:
     for name, own in frozen_bases(model).items():
         start = f'{name}.' if name else ''
         inside = {key[len(start) :] for key in held if key.startswith(start)}
-        found[name] = identity = own.base_identity(without=inside)
-        # a folder of this machine is nobody's business
-        if '://' not in identity['weights']:
-            identity['weights'] = re.split(r'[/\\]', identity['weights'])[-1]
+        found[name] = own.base_identity(without=inside)
     return {name: base for name, base in found.items() if not name.startswith(TRAINING_STATE)}
 
 

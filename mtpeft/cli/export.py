@@ -87,6 +87,7 @@ def _check(args: argparse.Namespace, model: Any, exported: Any, size: Any) -> in
     from mtpeft.export.exportable import prepared
     from mtpeft.export.inputs import pictures_for
     from mtpeft.export.runtimes import runner_of
+    from mtpeft.export.sizes import HALF, SAME
 
     module = exported.module
     if args.half:  # compared with what it was trained in
@@ -98,33 +99,11 @@ def _check(args: argparse.Namespace, model: Any, exported: Any, size: Any) -> in
     print(f'compared on {len(pictures)} picture{"s" * (len(pictures) > 1)} ({source}):')
     for row in differences(module, run_file, pictures):
         print(f'  {row.task}: {row}')
-        bad |= row.largest > (_HALF if args.half else _SAME)
-    if args.dynamic_size:
-        bad |= _differs_at(module, run_file, (size[0] + 13, size[1] + 22), args)
+        bad |= row.largest > (HALF if args.half else SAME)
+    for (height, width), worst in exported.elsewhere.items():
+        print(f'  at {height} x {width}: {worst:.1e} of a range at most')
     print(f'  {latency(module, run_file, pictures[:1])}')
     if bad:
         print(f'{Path(args.target)} gives something else than the model: do not use it, and '
               'please report this.')  # fmt: skip
     return int(bad)
-
-
-def _differs_at(module: Any, run_file: Any, size: tuple[int, int], args: Any) -> bool:
-    """Does a file give something else for pictures of another size than it was traced at?"""
-    from mtpeft.export.check import differences
-    from mtpeft.export.errors import ExportError
-    from mtpeft.export.inputs import pictures_for
-
-    try:
-        rows = differences(module, run_file, pictures_for(module, size))
-    except Exception as error:  # (runtimes have many kinds)
-        raise ExportError(
-            f'{args.target} does not run on pictures of {size[0]} x {size[1]} '
-            f'({str(error).splitlines()[0]}): export one file a size.'
-        ) from error
-    worst = max(row.largest for row in rows)
-    print(f'  at {size[0]} x {size[1]}: {worst:.1e} of a range at most')
-    return worst > (_HALF if args.half else _SAME)
-
-
-#: differences, as shares of a range, above which a file is said to be wrong
-_SAME, _HALF = 1e-3, 5e-2

@@ -8,9 +8,12 @@ from typing import Any
 from torch import nn
 
 from mtpeft.export.description import described
+from mtpeft.export.errors import ExportError
 from mtpeft.export.exportable import Exportable, prepared
 from mtpeft.export.files import onnx_bytes, program_bytes
 from mtpeft.export.graph import traced
+from mtpeft.export.runtimes import runner_of
+from mtpeft.export.sizes import check_elsewhere, check_here
 from mtpeft.utils.atomic import write_atomically
 
 SUFFIXES = ('.onnx', '.pt2')
@@ -24,11 +27,14 @@ class Exported:
         path: The file.
         module: What it was made of, on the CPU.
         size: Bytes of the file.
+        elsewhere: Of a file with a dynamic size: the largest difference from the model at other
+            sizes (H, W), as a share of a range.
     """
 
     path: Path
     module: Exportable
     size: int
+    elsewhere: dict[tuple[int, int], float]
 
 
 def export_model(
@@ -54,7 +60,8 @@ def export_model(
         size: Height and width of the pictures.
         tasks: Names of the tasks that are wanted, all by default.
         raw: Normalised pictures in, logits out, see :class:`~mtpeft.export.Exportable`.
-        dynamic_size: Take pictures of other sizes too.
+        dynamic_size: Take pictures of other sizes too. The file is compared with the model at two
+            others before it is written.
         half: Compute in float16.
         opset: Version of ONNX's operators.
         transforms: Of the config's test, noted in the file.
@@ -79,8 +86,25 @@ def export_model(
         data = onnx_bytes(graph, module, about, opset)
     else:
         data = program_bytes(graph, about)
+    elsewhere = _check(module, data, path.suffix, size, dynamic_size, half)
     write_atomically(data, path)
-    return Exported(path, module, len(data))
+    return Exported(path, module, len(data), elsewhere)
+
+
+def _check(
+    module: Exportable, data: bytes, suffix: str, size: Sequence[int], dynamic_size: bool,
+    half: bool,
+) -> dict[tuple[int, int], float]:  # fmt: skip
+    """Compare before there is a file that is wrong; of one size only where a runtime is there."""
+    try:
+        run = runner_of(data, suffix)
+    except ExportError:
+        if dynamic_size:
+            raise
+        return {}
+    if not half:
+        check_here(module, run, size)
+    return check_elsewhere(module, run, size, half) if dynamic_size else {}
 
 
 def checked_path(path: str | Path, force: bool = False) -> Path:

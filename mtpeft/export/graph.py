@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from timm.models.hiera import MaskUnitAttention
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from mtpeft.export.errors import ExportError
 from mtpeft.export.exportable import Exportable
-from mtpeft.models.backbones.families.picture_size import built_for, takes_one_size
+from mtpeft.export.sizes import check_network, constant_padding, least_side
 from mtpeft.ops.plain import plain
 
 #: an axis of length 1 would be taken for a constant
@@ -31,17 +32,19 @@ def traced(
         ExportError: the network takes pictures of one size only, or cannot be traced; where.
     """
     if dynamic_size:
-        _check_sizes(module)
+        check_network(module)
     height, width = (1, 2) if not module.raw else (2, 3)
     axes: dict[int, Any] = {0: Dim('batch')}
     if dynamic_size:
-        least = max(getattr(module.model.backbone, 'strides', (1,))) + 1  # (two pixels at least)
+        least = least_side(module)
         axes |= {height: Dim('height', min=least), width: Dim('width', min=least)}
     # what cannot be proved of open sizes is checked when the graph runs
     options = dict(prefer_deferred_runtime_asserts_over_guards=True) if dynamic_size else {}
     place: list[str] = []
     try:
-        with plain(), torch.no_grad(), _watched(module, place):
+        with plain(), torch.no_grad(), constant_padding(module), plain_attention(module), (
+            _watched(module, place)
+        ):  # fmt: skip
             return torch.export.export(
                 module,
                 (module.example(_BATCH, size),),
@@ -53,23 +56,17 @@ def traced(
         raise ExportError(_reason(error, place, dynamic_size)) from error
 
 
-def _check_sizes(module: Exportable) -> None:
-    """Refuse a dynamic size where a network was built for one."""
-    family = getattr(module.model.backbone, 'family', None)
-    if getattr(family, 'shifts_windows', False):
-        raise ExportError(
-            f'A {family.name} shifts its windows where the map is larger than one window and not '
-            'elsewhere, so what it computes depends on the size, and its size cannot be '
-            'dynamic. Export one file a size (--size H W).'
-        )
-    network = getattr(module.model.backbone, 'network', None)
-    if network is not None and takes_one_size(network):
-        height, width = built_for(network)
-        raise ExportError(
-            f'{type(network).__name__} was built for pictures of {height} x {width} and takes no '
-            f'others (its positions belong to that size), so its size cannot be dynamic. Export '
-            f'it at {height} x {width}, or train it with img_size of another one.'
-        )
+@contextmanager
+def plain_attention(module: nn.Module) -> Iterator[None]:
+    """Let Hiera write its attention out: ONNX has the fused one for ``(B, heads, N, C)`` alone."""
+    fused = [m for m in module.modules() if isinstance(m, MaskUnitAttention) and m.fused_attn]
+    for layer in fused:
+        layer.fused_attn = False
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer.fused_attn = True
 
 
 @contextmanager

@@ -12,6 +12,18 @@ def exported() -> bool:
     return _is_exporting()
 
 
+def surely_below(a: int, b: int) -> bool:
+    """Is a length below another one, whatever the sizes that a graph leaves open?
+
+    Example:
+        >>> surely_below(3, 4), surely_below(4, 4)
+        (True, False)
+    """
+    if isinstance(a, int) and isinstance(b, int):
+        return a < b
+    return statically_known_true(a < b)
+
+
 def surely_equal(a: int, b: int) -> bool:
     """Are two lengths equal, whatever the sizes that a graph leaves open?
 

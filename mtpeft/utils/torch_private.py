@@ -69,6 +69,17 @@ def wrap_compiled(
     module._compiled_call_impl = wrapped
 
 
+def itself(module: nn.Module) -> nn.Module:
+    """The module that a stand-in of ``torch.export`` stands for; any other module as it is.
+
+    While a network is traced of which a module is found in two places, attributes that are modules
+    come wrapped: an object of another identity with the same state, whose ``get_base()`` is the
+    module (2.14.1).
+    """
+    base = getattr(type(module), 'get_base', None)
+    return module if base is None else base(module)
+
+
 def is_compiled(module: nn.Module) -> bool:
     """Was ``compile()`` of a module called? (``Module._compiled_call_impl``, 2.14.1)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 
 import numpy as np
@@ -41,6 +42,15 @@ def contents(file):
     """The metadata of a file, its digests of the tensors included, and the tensors' names."""
     with safe_open(file, framework='pt') as opened:
         return opened.metadata(), set(opened.keys())
+
+
+def check_no_folder(file, base):
+    """Nothing in a file names a folder of this machine; the base has its name."""
+    with safe_open(file, framework='pt') as opened:
+        texts = [str(text) for text in opened.metadata().values()]
+    assert not [text for text in texts if str(base.parent) in text]
+    strings = re.findall(r"""["'](/|~|[A-Za-z]:\\)[^"']""", ' '.join(texts))
+    assert not strings
 
 
 def words(command, *given):
@@ -94,7 +104,7 @@ def test_what_is_in_it(model, base, tmp_path):
     assert meta[KEY] == json.loads(files[1].read_text())
     assert meta['tasks'] == ['semseg', 'depth'] and meta['mtpeft_version'] == mtpeft.__version__
     assert meta['base']['backbone']['sha256'] == model.backbone.base_identity()['sha256']
-    assert str(base.parent).encode() not in files[0].read_bytes()
+    check_no_folder(files[0], base)
     card = files[2].read_text()
     head = card.split('---')[1]
     assert 'license: mit' in head and 'library_name: mtpeft' in head
@@ -251,6 +261,9 @@ def test_a_work_dir(run, tmp_path):
 def test_a_published_file_alone(run, base, tmp_path):
     out = tmp_path / 'out.safetensors'
     words(publish, run / 'epoch_1.pth', out)
+    check_no_folder(out, base)
+    with pytest.raises(CheckpointError, match=r'base.pth, sha256.*base=PATH'):
+        from_pretrained(out)
     expected = outputs(init_model(run / 'config.py', out))
     assert same(outputs(from_pretrained(out, base=base)), expected)
     assert same(outputs(from_pretrained(run / 'epoch_1.pth', base=base)), expected)
@@ -258,18 +271,22 @@ def test_a_published_file_alone(run, base, tmp_path):
 
 def test_a_checkpoint_of_an_earlier_version_is_published_with_its_config(run, base, tmp_path):
     saved = safe_load(run / 'epoch_1.pth')
+    assert str(base.parent) in saved['meta']['cfg']
     del saved['meta'][KEY]
+    saved['meta']['base']['backbone']['weights'] = str(base)
     torch.save(dict(saved), tmp_path / 'old.pth')
     with pytest.raises(CheckpointError, match=r"earlier version.*from_pretrained\('CONFIG.py'"):
         from_pretrained(tmp_path / 'old.pth')
     words(publish, tmp_path / 'old.pth', tmp_path / 'out.safetensors')
+    check_no_folder(tmp_path / 'out.safetensors', base)
     again = from_pretrained(tmp_path / 'out.safetensors', base=base)
     assert same(outputs(again), outputs(init_model(run / 'config.py', tmp_path / 'old.pth')))
 
 
-def test_a_merged_file_alone(run, tmp_path):
+def test_a_merged_file_alone(run, base, tmp_path):
     out = tmp_path / 'out.safetensors'
     words(merge, run / 'config.py', run / 'epoch_1.pth', out, '--tasks', 'depth')
+    check_no_folder(out, base)
     model = from_pretrained(out)
     assert list(model.tasks) == ['depth'] and model.merged
     assert same(outputs(model), outputs(init_model(run / 'config.py', out)))

@@ -29,6 +29,21 @@ RELEASED = dict(
     cw_sp=dict(filter='radial', rows='shifted'),
     xt_cons=dict(low='amplitude', caps=(0.5, 0.3), rows='shifted'),
 )
+SINEWICH = dict(
+    plugins=[
+        dict(cfg=dict(type='LoRA', rank=3), targets=[*FIRST['timm Swin'], 'proj', 'fc1', 'fc2']),
+        dict(cfg=dict(type='SineAWB', rank=3), targets=['block'], lanes='task'),
+    ],
+    clock=dict(tokens='prepend'),
+    decoder=dict(type='SharedBaseDecoder', channels=16),
+)
+
+
+def through(**cfg):
+    """A stream a task from the first block on, after attention and MLP."""
+    return dict(plugins=[dict(cfg=cfg, targets=['proj', 'fc2'], lanes='task')], streams='network')
+
+
 #: options of a model by name of the method
 METHODS = {
     'LoRA': dict(method=dict(type='LoRA', rank=3)),
@@ -40,15 +55,11 @@ METHODS = {
     'MTLoRA addition': dict(method=dict(type='MTLoRA', rank=3, task_rank=2, mode='addition')),
     'FAAR': dict(method=dict(type='DoRA', rank=3), necks=TS_PD),
     'FAAR released': dict(method=dict(type='DoRA', rank=3), necks=[PROJECTED, RELEASED]),
-    'Free Sinewich': dict(
-        method=dict(type='SineAWB', rank=3),
-        decoder=dict(type='SharedBaseDecoder', channels=16),
+    'Free Sinewich': SINEWICH,
+    'Free Sinewich, pointwise': dict(
+        method=dict(type='SineAWB', rank=3), decoder=SINEWICH['decoder']
     ),
-    'union': dict(
-        method=dict(type='SineAWB', rank=3),
-        decoder=dict(type='SharedBaseDecoder', channels=16),
-        necks=TS_PD,
-    ),
+    'union': dict(SINEWICH, necks=TS_PD),
     'TADFormer': dict(
         method=dict(type='TADFormer', rank=3),
         backbone='TADFormerBackbone',
@@ -60,14 +71,22 @@ METHODS = {
     'Adapter': dict(method=dict(type='BottleneckAdapter', width=3)),
     'Compacter': dict(method=dict(type='Compacter', n=2, width=4)),
     'VL-Adapter': dict(method=dict(type='VLAdapter', width=3)),
-    'HyperFormer': dict(method=dict(type='HyperFormer', width=3, embedding=4, hidden=24)),
-    'Polyhistor': dict(method=dict(type='Polyhistor', width=3, embedding=4, hidden=24, rank=2)),
+    'VL-Adapter by half': through(type='VLAdapter', width=3),
+    'HyperFormer': through(type='HyperFormer', width=3, embedding=4, hidden=24),
+    'Polyhistor': through(type='Polyhistor', width=3, embedding=4, hidden=24, rank=2),
+    'Polyhistor-Lite': through(
+        type='Polyhistor', width=3, embedding=4, hidden=24, rank=2, lite=True
+    ),
+    'BitFit': dict(plugins=[], train_also=['biases']),
+    'VPT shallow': dict(plugins=[], prompts=dict(number=3)),
+    'VPT deep': dict(plugins=[], prompts=dict(number=3, deep=True)),
+    'full fine-tuning': dict(plugins=[], freeze=False),
 }
 
 
 def small(
     method=None, family='timm Swin', backbone='AdapterBackbone', necks=None, decoder=None,
-    lanes=None, tasks=TASKS, size=SIZE, **options,
+    lanes=None, tasks=TASKS, size=SIZE, plugins=None, **options,
 ):  # fmt: skip
     """A small model whose adapters are no longer at their start, in eval mode."""
     torch.manual_seed(0)
@@ -75,15 +94,16 @@ def small(
     necks = necks or [PROJECTED]
     if any(name in family for name in ('ViT', 'EVA', 'DINO', 'BEiT')):
         necks = [dict(type='RescaleNeck'), *necks]
+    of_both = [
+        dict(cfg=method, targets=FIRST[family]),
+        dict(cfg=method, targets=lanes or MLP[family], lanes='task'),
+    ]
     model = MultiTaskModel(
         tasks=tasks,
         backbone=dict(
             type=backbone,
             backbone=SMALL[family],
-            plugins=[
-                dict(cfg=method, targets=FIRST[family]),
-                dict(cfg=method, targets=lanes or MLP[family], lanes='task'),
-            ],
+            plugins=of_both if plugins is None else plugins,
             **options,
         ),
         necks=necks,
@@ -94,7 +114,19 @@ def small(
     for name, parameter in model.named_parameters():
         if '.adapter.' in name or '.cw_sp.' in name or '.xt_cons.' in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    return model.eval()
+    return spread(model.eval(), size)
+
+
+@torch.no_grad()
+def spread(model, size=SIZE):
+    """Bring logits to mean 0 and deviation 1, or most maps would be of one class."""
+    for name, logits in model(torch.randn(2, 3, *size)).items():
+        decoder = model.decoder
+        last = decoder.heads[name].conv2 if hasattr(decoder, 'heads') else decoder.conv[name]
+        deviation, mean = torch.std_mean(logits, (0, 2, 3))
+        last.weight /= deviation[:, None, None, None]
+        last.bias.copy_((last.bias - mean) / deviation)
+    return model
 
 
 def noise(number, size=SIZE, seed=1):
@@ -103,9 +135,15 @@ def noise(number, size=SIZE, seed=1):
     return generator.integers(0, 256, (number, *size, 3), dtype=np.uint8)
 
 
-def largest_error(model, path, size=SIZE, number=3, **options):
-    """Export to ``path`` and compare: the largest error of any task, and what was exported."""
+def compared(model, path, size=SIZE, number=3, **options):
+    """Export to ``path`` and compare: what differs by task, what was exported, and what runs it."""
     exported = export_model(model, path, size, **options)
     run = runner_of(path)
     rows = differences(exported.module, run, exported.module.example(number, size).numpy())
+    return rows, exported, run
+
+
+def largest_error(model, path, size=SIZE, number=3, **options):
+    """The same; of the tasks the largest difference."""
+    rows, exported, run = compared(model, path, size, number, **options)
     return max(row.largest for row in rows), exported, run

@@ -1,17 +1,23 @@
 """Exported files give what their model gives, whatever the method, family, batch and size."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from export.exported import METHODS, SIZE, TASKS, largest_error, noise, small
+from helpers.backbones import TINY, tiny
 from models.tiny_models import TinyBackbone, tiny_model
+from timm.layers import Conv2dSame
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.export import Exportable, ExportError, export_model, runner_of
 from mtpeft.export.exportable import prepared
-from mtpeft.export.graph import traced
+from mtpeft.export.graph import plain_attention, traced
+from mtpeft.export.sizes import check_elsewhere, check_network, constant_padding
+from mtpeft.models.backbones.families.fitted_shift import surely_fits
 
 #: of the range of a map, in float32
 SAME = 1e-4
@@ -116,6 +122,97 @@ def test_dynamic_size(tmp_path):
             np.testing.assert_allclose(found, wanted[name], rtol=1e-3, atol=1e-4)
 
 
+def test_a_file_that_ends_at_other_sizes_is_not_written(tmp_path, monkeypatch):
+    model = tiny_model(tasks=dict(depth=dict())).eval()
+    of_one = lambda module, size, _: traced(module, size)  # noqa: E731
+    monkeypatch.setattr('mtpeft.export.export.traced', of_one)
+    with pytest.raises(ExportError, match=r'does not run \(.*\) at 77 x 118. Nothing was written'):
+        export_model(model, tmp_path / 'a.pt2', SIZE, dynamic_size=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_wrong_at_its_own_size_is_not_written(tmp_path, monkeypatch):
+    zeros = lambda *_: lambda x: dict(depth=np.zeros(x.shape[:3], np.float32))  # noqa: E731
+    monkeypatch.setattr('mtpeft.export.export.runner_of', zeros)
+    model = tiny_model(tasks=dict(depth=dict())).eval()
+    with pytest.raises(ExportError, match="graph of this model is wrong: task 'depth' is off by"):
+        export_model(model, tmp_path / 'a.pt2', SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nor_is_one_that_gives_something_else_there():
+    module = prepared(tiny_model(tasks=dict(depth=dict())).eval())
+
+    def off(by):
+        maps = lambda x: module(torch.from_numpy(x))['depth'].numpy()  # noqa: E731
+        return lambda x: dict(depth=maps(x) + by * np.ptp(maps(x)))
+
+    found = check_elsewhere(module, off(by=1e-5), SIZE)
+    assert set(found) == {(77, 118), (37, 192)} and max(found.values()) < SAME
+    with pytest.raises(ExportError, match='is off by 2.0e-02 of a range at 77 x 118'):
+        check_elsewhere(module, off(by=2e-2), SIZE)
+    assert check_elsewhere(module, off(by=2e-2), SIZE, half=True)
+
+
+def test_lanes_of_a_network_with_one_module_in_two_places():
+    """torch.export wraps the modules of such a network; the dropout of mmseg's MixFFN is one."""
+    model = small(family='mmseg MiT', tasks=TWO)
+    module, x = prepared(model), torch.from_numpy(noise(2))
+    with torch.no_grad():
+        wanted, found = module(x), traced(module, SIZE).module()(x)
+    for name, value in wanted.items():
+        error = (found[name] - value).abs().max()
+        assert error <= (0 if value.dtype == torch.int64 else SAME * np.ptp(value.numpy())), name
+
+
+@pytest.mark.parametrize('family', TINY)
+def test_which_families_have_no_dynamic_size(family):
+    module = SimpleNamespace(model=SimpleNamespace(backbone=tiny(family)))
+    if family in ('timm Swin', 'timm Swin V2', 'mmseg Swin', 'timm Hiera'):
+        with pytest.raises(ExportError, match='its size cannot be dynamic. Export one file'):
+            check_network(module)
+    else:
+        check_network(module)
+
+
+def test_a_graph_of_our_swin_is_not_for_maps_of_one_window_and_of_more():
+    """Whoever calls torch.export without mtpeft export: it would hold one of the two ways."""
+    assert surely_fits((7, 7), 7) and not surely_fits((7, 8), (7, 7))
+    side = ShapeEnv().create_unbacked_symint()
+    with pytest.raises(ValueError, match='A Swin shifts its windows where the map is larger'):
+        surely_fits((7, side), 7)
+    assert not surely_fits((8, side), 7)
+    torch._check(side > 7)
+    assert not surely_fits((7, side), 7)
+
+
+def test_attention_of_hiera_is_written_out():
+    model = tiny('timm Hiera').eval()
+    x = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        wanted = model(x)
+        with plain_attention(model):
+            assert not any(getattr(m, 'fused_attn', False) for m in model.modules())
+            found = model(x)
+    for task, levels in wanted.items():
+        for one, other in zip(levels, found[task], strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
+    assert all(m.fused_attn for m in model.modules() if hasattr(m, 'fused_attn'))
+
+
+@pytest.mark.parametrize(
+    'kernel, stride, dilation', [(3, 2, 1), (5, 2, 1), (2, 2, 1), (3, 1, 2), (1, 2, 1)]
+)
+def test_constant_padding_is_that_of_tensorflow(kernel, stride, dilation):
+    conv = Conv2dSame(2, 3, kernel, stride, dilation=dilation)
+    for size in ((8, 12), (14, 6)):
+        x = torch.randn(1, 2, *size)
+        wanted = conv(x)
+        with constant_padding(conv):
+            assert torch.equal(conv(x), wanted)
+    assert 'forward' not in vars(conv)
+
+
 # -- graphs of torch.export ----------------------------------------------------------------------
 
 
@@ -160,8 +257,6 @@ def test_words_for_what_cannot_be(tmp_path):
         export_model(model, tmp_path / 'a.pt2', SIZE, tasks=['deph'])
     with pytest.raises(TypeError, match='MultiTaskModel'):
         export_model(torch.nn.Linear(2, 2), tmp_path / 'a.pt2', SIZE)
-    with pytest.raises(ExportError, match='shifts its windows'):
-        export_model(model, tmp_path / 'a.pt2', SIZE, dynamic_size=True)
     vit = small(family='timm ViT')
     vit.backbone.network.patch_embed.strict_img_size = True
     with pytest.raises(ExportError, match='224 x 224 and takes no others'):

@@ -256,9 +256,8 @@ def test_one_set_of_adapters():
 def test_a_backbone_takes_a_live_network():
     options = dict(num_classes=0, dynamic_img_size=True, depth=4)
     network = vit(**options).eval()
-    backbone = AdapterBackbone(
-        network, [dict(cfg=dict(type='LoRA', rank=2), targets=['qkv'])], train_also=['block_norms']
-    )
+    plugins = [dict(cfg=dict(type='LoRA', rank=2), targets=['qkv'])]
+    backbone = AdapterBackbone(network=network, plugins=plugins, train_also=['block_norms'])
     assert backbone.network is network
     assert network.blocks[0].attn.qkv.weight.requires_grad is False
     stir(backbone)
@@ -278,3 +277,6 @@ def test_a_backbone_takes_a_live_network():
         assert all(map(torch.equal, frozen, plain(PICTURES)))
         assert all(map(torch.equal, model.backbone(PICTURES), moved))
     assert any(p.requires_grad for p in model.backbone.parameters())
+    for wrong in ({}, dict(backbone=network, network=network), dict(network=dict(type='timm.a'))):
+        with pytest.raises(TypeError, match='or network= with a network that is there, got'):
+            AdapterBackbone(**wrong)

@@ -20,12 +20,10 @@ from mtpeft.registry import MODELS
 CUDA = torch.device('cuda')
 # one for all, since what functions keep for a device outlives a test
 MODE = FakeTensorMode(allow_non_fake_inputs=False)
-
-
 CONFIGS = sorted(path.parent.name for path in ROOT.glob('configs/*/*_swin-pico_scenes.py')
                  if path.stem == f'{path.parent.name}_swin-pico_scenes')  # fmt: skip
-# each family with one method, by turns (not DiTASK's flow of some hundred operators); each method is
-# in a model below
+# each family with one method, by turns; each method is in a model below, DiTASK with its hundreds
+# of operators there alone
 SMALL = [method for method in methods() if method['type'] != 'DiTASK']
 PAIRS = [(family, SMALL[7 * i % len(SMALL)]) for i, family in enumerate(TINY)]
 

@@ -14,8 +14,8 @@ TINY = (
 
 def test_ratios_of_one_run(tmp_path, capsys):
     out = tmp_path / 'result.json'
-    call_tool(TOOL, '--no-memory', '--rounds', 1, '--warmup', 0, '--variants', 'mtlora', 'faar', '--json', out,
-              *TINY)  # fmt: skip
+    options = ('--no-memory', '--rounds', 1, '--warmup', 0, '--variants', 'mtlora', 'faar')
+    call_tool(TOOL, *options, '--json', out, *TINY)
     result = json.loads(out.read_text())
     (found,) = result['sizes']
     rows = found['rows']

@@ -7,7 +7,7 @@ from models.tiny_models import tiny_model
 
 from mtpeft.apis import MultiTaskInferencer
 from mtpeft.datasets.layout import read_split
-from mtpeft.utils.paths import local_path, stays_inside
+from mtpeft.utils.paths import local_path, stays_inside, without_folders
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,15 @@ def test_ids_stay_inside_the_data(tmp_path, name):
     (tmp_path / 'train.txt').write_text(f'good\n{name}\n')
     with pytest.raises(ValueError, match=f"train.txt: '{name}' leads out of the data"):
         read_split(tmp_path / 'train.txt')
+
+
+def test_a_text_keeps_the_names_of_files_and_all_else():
+    text = """a = dict(root='/home/me/rooms', b=["~/x.pth", '/', 'C:\\\\me\\\\y.pth', r'a/b', 'https://h/z'])
+b = 'file:///srv/q.pth'  # '/kept'
+"""
+    found = without_folders(text)
+    before, after = {}, {}
+    exec(text, before), exec(found, after)
+    assert after['a'] == dict(root='rooms', b=['x.pth', '/', 'y.pth', 'a/b', 'https://h/z'])
+    assert after['b'] == 'q.pth' and found.endswith("# '/kept'\n")
+    assert without_folders("a = '/home/me") == ''

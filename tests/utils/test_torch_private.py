@@ -100,3 +100,23 @@ def test_overflows_of_a_loss_scaler(gradient, overflow):
     scaler.unscale_(optimizer)
     found = list(torch_private.overflows(scaler, optimizer))
     assert len(found) == 1 and bool(found[0] > 0) is overflow
+
+
+def test_itself_is_the_module_behind_what_an_export_hands_out():
+    seen = []
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            twice = nn.ReLU()  # stand-ins are made where a module is found in two places
+            self.inner = nn.Sequential(twice, nn.Linear(2, 2), twice)
+
+        def forward(self, x):
+            seen.append((self.inner, torch_private.itself(self.inner)))
+            return self.inner(x)
+
+    outer = Outer()
+    torch.export.export(outer, (torch.zeros(1, 2),), strict=False)
+    assert all(found is outer.inner for _, found in seen)
+    assert any(wrapped is not found for wrapped, found in seen)
+    assert torch_private.itself(outer) is outer

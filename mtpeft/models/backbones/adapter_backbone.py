@@ -15,7 +15,7 @@ from mtpeft.adapters.plugins import Plugins
 from mtpeft.models.backbones.families import GenericFamily, family_of
 from mtpeft.models.backbones.frozen_base import FrozenBase
 from mtpeft.models.backbones.injection import adapt_network
-from mtpeft.models.backbones.networks import build_network, described
+from mtpeft.models.backbones.networks import build_network, described, one_network
 from mtpeft.models.backbones.parameters import (
     adapter_table,
     components_of,
@@ -51,25 +51,22 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
 
     Args:
         backbone: The network: ``dict(type='timm.<model name>', pretrained=..., **options)`` or
-            ``dict(type='mmseg.<backbone>', ...)``, or one that is there, which is changed. See
-            :func:`~mtpeft.models.backbones.pretrained.load_pretrained` for ``pretrained``;
-            weights are loaded in :meth:`init_weights`, building needs no network.
+            ``dict(type='mmseg.<backbone>', ...)``, or one that is there. For ``pretrained``, which
+            :meth:`init_weights` loads, see
+            :func:`~mtpeft.models.backbones.pretrained.load_pretrained`.
         plugins: Adapters by pattern, each ``dict(cfg=dict(type='LoRA', rank=16),
             targets=['qkv', 'fc1'], lanes='shared'|'task', exclude=[...])``, in a list or in a
             dict of names (:func:`~mtpeft.adapters.plugins.parse_plugins`).
-        tasks: Names of the tasks. With them the output is ``{task: levels}``; without, a plain
-            tuple of levels, as any mmseg decode head expects.
-        tap: Where a level is taken: ``'post_merge'`` (after the stage's patch merging; the
-            published multi-task protocol) or ``'pre_merge'``. Default: ``'post_merge'`` with
-            tasks, ``'pre_merge'`` without.
+        tasks: Names of the tasks. The output is ``{task: levels}``; without tasks, ``levels``.
+        tap: Where a level is taken: ``'post_merge'`` (after the stage's patch merging; the default
+            with tasks, as published) or ``'pre_merge'`` (the default without).
         train_also: What of the network is trained beside the adapters: groups of the family
             (``'block_norms'``, ``'relative_position_bias_table'``, ``'patch_embed'``,
             ``'reduction'``), ``'biases'`` (all of them: BitFit, arXiv 2106.10199), parts of
             parameter names, or ``'re:<expression>'``.
         freeze: ``False`` trains the whole network.
-        streams: ``'stage'``: lanes live in the last block of each stage and leave there.
-            ``'network'``: plugins with ``lanes='task'`` have task parameters in every layer they
-            hit, and no shared path there.
+        streams: ``'stage'``: lanes are in the last block of each stage only. ``'network'``: plugins
+            with ``lanes='task'`` have task parameters in every layer they hit, and no shared path.
         lane_strategy: ``'vmap'`` (default), ``'fold'`` or ``'loop'``; with ``streams='network'``
             ``'fold'`` (default) or ``'loop'``.
         with_cp: Recompute each block in the backward pass to save memory. A network without a
@@ -79,6 +76,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             needs it.
         prompts: Prompts that all tasks share, ``dict(number=10, deep=False)``, see
             :class:`~mtpeft.models.backbones.prompts.PromptStream` (VPT).
+        network: A network that is there, which is changed; in place of ``backbone``.
         init_cfg: As in mmengine.
 
     Attributes:
@@ -112,7 +110,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
 
     def __init__(
         self,
-        backbone: Network | nn.Module,
+        backbone: Network | nn.Module | None = None,
         plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
         tap: Literal['post_merge', 'pre_merge'] | None = None,
@@ -123,6 +121,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
         with_cp: bool = False,
         clock: Clock | None = None,
         prompts: PromptOptions | None = None,
+        network: nn.Module | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -131,7 +130,7 @@ class AdapterBackbone(FrozenBase, Merging, BaseModule):
             raise ValueError(f"tap='{tap}' is unknown. " + hint(tap, _TAPS))
         kind = streams_class(streams)
         strategy = kind.strategy(lane_strategy)
-        self.base_cfg = described(backbone)
+        self.base_cfg = described(backbone := one_network(backbone, network))
         self.tasks = tuple(tasks) if tasks else ()
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f'Task names must differ, got {list(self.tasks)}.')

@@ -43,6 +43,25 @@ def make_network(cfg: Mapping | nn.Module) -> nn.Module:
     return _network(cfg, lambda name, options: timm.create_model(name, pretrained=False, **options))
 
 
+def one_network(
+    cfg: Mapping | nn.Module | None, network: nn.Module | None
+) -> Mapping | nn.Module:  # fmt: skip
+    """The config of a network or the network itself, whichever was given.
+
+    Raises:
+        TypeError: neither or both; what is called a network is a config.
+    """
+    if network is None and cfg is not None:
+        return cfg
+    if cfg is not None or not isinstance(network, nn.Module):
+        given = 'both' if cfg is not None else 'neither' if network is None else repr(network)
+        raise TypeError(
+            "Expected backbone=dict(type='timm.<model name>', ...), or network= with a network "
+            f'that is there, got {given}.'
+        )
+    return network
+
+
 def described(cfg: Mapping | nn.Module) -> dict[str, Any]:
     """The config of a network; of one that was given, its class alone.
 

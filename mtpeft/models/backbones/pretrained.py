@@ -16,6 +16,7 @@ from mtpeft.models.backbones.families import Family
 from mtpeft.models.backbones.families.base import channels_in, first_conv
 from mtpeft.models.backbones.networks import TIMM, is_timm
 from mtpeft.models.backbones.swin_keys import looks_like_timm_swin, timm_to_mmseg_swin
+from mtpeft.utils.paths import name_alone
 from mtpeft.utils.plain_pickle import plain_content
 from mtpeft.utils.suggest import hint
 
@@ -64,9 +65,7 @@ def load_pretrained(network: nn.Module, family: Family, cfg: Mapping) -> str:
         return 'random'
     state = _fit_channels(_find(source, network, cfg), network)
     _load_base(network, (*family.unread, *family.may_be_absent), state, source)
-    if isinstance(source, Mapping):
-        return 'given'
-    return str(source) if source is not True else cfg['type']
+    return _origin(source, cfg)
 
 
 def load_exactly(network: nn.Module, cfg: Mapping) -> str:
@@ -81,9 +80,14 @@ def load_exactly(network: nn.Module, cfg: Mapping) -> str:
         return 'random'
     state = _from_timm_hub(cfg) if source is True else _find(source, network, cfg)
     _load_base(network, (), _fit_channels(state, network), source)
+    return _origin(source, cfg)
+
+
+def _origin(source: Any, cfg: Mapping) -> str:
+    """A word on where weights came from. A folder of this machine is nobody's business."""
     if isinstance(source, Mapping):
         return 'given'
-    return str(source) if source is not True else cfg['type']
+    return cfg['type'] if source is True else name_alone(str(source))
 
 
 def names_weights(cfg: Mapping) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtpeft.adapters import NotMergeableError
 from mtpeft.adapters.plugins import Plugins
@@ -67,6 +67,7 @@ class TADFormerBackbone(AdapterBackbone):
         train_also: As for ``AdapterBackbone``.
         freeze: As for ``AdapterBackbone``.
         with_cp: As for ``AdapterBackbone``.
+        network: As for ``AdapterBackbone``.
         init_cfg: As in mmengine.
 
     Raises:
@@ -91,7 +92,7 @@ class TADFormerBackbone(AdapterBackbone):
 
     def __init__(
         self,
-        backbone: Network,
+        backbone: Network | nn.Module | None = None,
         plugins: Plugins = (),
         tasks: Sequence[str] | None = None,
         prompts_per_task: Size = 1,
@@ -100,6 +101,7 @@ class TADFormerBackbone(AdapterBackbone):
         train_also: Sequence[str] = (),
         freeze: bool = True,
         with_cp: bool = False,
+        network: nn.Module | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         if not tasks:
@@ -111,8 +113,9 @@ class TADFormerBackbone(AdapterBackbone):
         self.prompts_per_task = number
         self.prompt_gate = prompt_gate
         super().__init__(
-            backbone, plugins, tasks, tap, train_also, freeze, with_cp=with_cp, init_cfg=init_cfg
-        )
+            backbone, plugins, tasks, tap, train_also, freeze, with_cp=with_cp, network=network,
+            init_cfg=init_cfg,
+        )  # fmt: skip
 
     def _check_family(self) -> None:
         if self.family.parts is None:

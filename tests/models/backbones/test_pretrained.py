@@ -34,7 +34,7 @@ def test_local_timm_file(tmp_path, suffix):
     own = model.network.state_dict()
     assert own.keys() <= state.keys() | {k for k in own if 'index' in k}
     assert all(torch.equal(own[k], state[k]) for k in own if k in state)
-    assert model.base_identity()['weights'] == path
+    assert model.base_identity()['weights'] == f'weights{suffix}'
 
 
 def test_timm_and_official_files_fit_mmseg(tmp_path):

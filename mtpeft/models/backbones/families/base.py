@@ -68,7 +68,8 @@ class Family:
         prompts: How task tokens go through the network: ``'windows'`` (a stream of their own that
             each window attends to), ``'sequence'`` (tokens before the patches), or ``None``.
         parts: The steps of a block one by one, ``None`` for blocks that are run as a whole.
-        shifts_windows: Blocks shift their windows where the map is larger than one.
+        one_size: Why an exported graph is right for pictures of one size only, ``''`` where nothing
+            is known against others.
     """
 
     name = ''
@@ -83,7 +84,7 @@ class Family:
     blocks_see_map: bool = True
     prompts: str | None = None
     parts: type[SwinParts] | None = None
-    shifts_windows: bool = False
+    one_size: str = ''
 
     def __init__(self, network: nn.Module) -> None:
         self.stages = self.make_stages(network)

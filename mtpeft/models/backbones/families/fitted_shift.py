@@ -11,7 +11,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import Tensor, nn
 
 from mtpeft.adapters.lanes.current import now
-from mtpeft.utils.exporting import exported
+from mtpeft.utils.exporting import exported, surely_below
 
 
 class _FittedShift:
@@ -21,7 +21,10 @@ class _FittedShift:
     """
 
     def _shift(self, full: Sequence[int] | int, none: Sequence[int] | int) -> Sequence[int] | int:
-        return none if now.size and fits_one_window(now.size, self.window_size) else full
+        if not now.size:
+            return full
+        fits = fits_one_window if not exported() else surely_fits
+        return none if fits(now.size, self.window_size) else full
 
 
 class _FittedTimm(_FittedShift):
@@ -104,3 +107,21 @@ def fits_one_window(size: tuple[int, int], window: int | Sequence[int]) -> bool:
     """Is the whole map inside one attention window? Then there is nothing to shift."""
     height, width = (window, window) if isinstance(window, int) else window
     return size[0] <= height and size[1] <= width
+
+
+def surely_fits(size: tuple[int, int], window: int | Sequence[int]) -> bool:
+    """The same of a map whose size a graph may leave open, for all sizes that it may have.
+
+    Raises:
+        ValueError: it fits for some and not for others; a graph would hold one of the two.
+    """
+    height, width = (window, window) if isinstance(window, int) else window
+    if surely_below(height, size[0]) or surely_below(width, size[1]):
+        return False
+    if surely_below(size[0], height + 1) and surely_below(size[1], width + 1):
+        return True
+    raise ValueError(
+        f'A Swin shifts its windows where the map is larger than one ({height} x {width}) and not '
+        'elsewhere, and this graph is to be for both. Export it at one size, or for sizes (min= of '
+        'torch.export.Dim) whose maps are all larger.'
+    )

@@ -36,7 +36,10 @@ class MMSegSwin(Family):
 
     on_map = r'ffn\.layers\.(0\.0|1)'
     prompts = 'windows'
-    shifts_windows = True
+    one_size = (
+        'shifts its windows where the map is larger than one window and not elsewhere, so what it '
+        'computes depends on the size'
+    )
     parts = MMSegSwinParts
     # norms of the un-merged outputs; classification weights have none of them
     may_be_absent = ('norm0.', 'norm1.', 'norm2.', 'norm3.')

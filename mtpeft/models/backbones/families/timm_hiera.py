@@ -34,6 +34,10 @@ class TimmHiera(Family):
     }
     unread = ('head.',)
     blocks_see_map = False
+    one_size = (
+        'lays its tokens together by units of the map and apart again in each block, which '
+        'torch.export does not trace for open sizes within minutes'
+    )
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)

@@ -36,7 +36,10 @@ class TimmSwin(Family):
     unread = ('norm.', 'head.')
     on_map = r'mlp\.fc[12]'
     prompts = 'windows'
-    shifts_windows = True
+    one_size = (
+        'shifts its windows where the map is larger than one window and not elsewhere, so what it '
+        'computes depends on the size'
+    )
     parts = TimmSwinParts
 
     # any picture size is taken, and windows keep their size
