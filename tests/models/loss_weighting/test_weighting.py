@@ -81,5 +81,17 @@ def test_uncertainty_of_an_unlabelled_task_rests_but_is_connected():
     assert weighting.log_variance['depth'].grad.item() == 0.5
 
 
+def test_uncertainty_may_start_at_the_weights_of_the_tasks():
+    weighting = UncertaintyWeighting(TASKS, log_variance='loss_weight')
+    losses = ones()
+    sum(weighting(losses).values()).backward()
+    for name, weight in zip(TASKS, (1, 2, 5, 10, 1, 50), strict=True):
+        assert losses[name].grad.item() == pytest.approx(weight, rel=1e-5), name
+    with pytest.raises(ValueError, match="give a number or 'loss_weight'"):
+        UncertaintyWeighting(TASKS, log_variance='weights')
+    with pytest.raises(ValueError, match="'sal' has loss_weight=0"):
+        UncertaintyWeighting(dict(sal=dict(loss_weight=0)), log_variance='loss_weight')
+
+
 def test_keys_name_the_task():
     assert list(UncertaintyWeighting(['sal']).state_dict()) == ['log_variance.sal']
