@@ -1,6 +1,7 @@
 """Dropout of which nothing is kept: what it drops is drawn again in the backward pass."""
 
 import math
+from inspect import signature
 from typing import Any
 
 import torch
@@ -34,9 +35,11 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """
     if p == 0:
         return x
-    if p == 1 or not draws_again():
-        return F.dropout(x, p)
-    return _Dropout.apply(x, p)
+    if p < 1 and draws_again():
+        return _Dropout.apply(x, p)
+    if p < 1 and compiles_on_cpu(x):
+        return _drop_operator(x, p)[0]
+    return F.dropout(x, p)
 
 
 class Dropout(nn.Dropout):
@@ -49,6 +52,11 @@ class Dropout(nn.Dropout):
 def draws_again() -> bool:
     """May dropout be drawn again in the backward pass? Not under a compiler or ``torch.vmap``."""
     return not (plain_ops() or torch.compiler.is_compiling() or transform() is not None)
+
+
+def compiles_on_cpu(x: Tensor) -> bool:
+    """Is a graph made for a CPU? It calls an operator, so that places are as without a graph."""
+    return torch.compiler.is_compiling() and x.device.type == 'cpu' and not plain_ops()
 
 
 def new_seed() -> int:
@@ -78,22 +86,26 @@ class Drops:
     def __init__(self, p: float, seed: int, device: torch.device) -> None:
         self.p, self.device = p, device
         self.generator = torch.Generator(device).manual_seed(seed)
+        self._ahead = torch.tensor([-1])
 
     def next(self, count: int) -> Tensor:
         """Places among the next ``count`` elements: their positions on a CPU, else a mask."""
         if self.device.type != 'cpu':
             mask = torch.empty(count, dtype=torch.bool, device=self.device)
             return mask.bernoulli_(self.p, generator=self.generator)
-        found, start = [], -1
-        while start < count:
-            left = (count - start) * self.p
+        found = [self._ahead]
+        last = int(self._ahead[-1])
+        while last < count:
+            left = (count - last) * self.p
             gaps = torch.empty(int(left + 5 * math.sqrt(left)) + 8)
             gaps.uniform_(generator=self.generator).neg_().log1p_().div_(math.log1p(-self.p))
-            places = gaps.to(torch.int64).add_(1).cumsum_(0).add_(start)
-            found.append(places)
-            start = int(places[-1])
-        places = found[0] if len(found) == 1 else torch.cat(found)
-        return places[: int(torch.searchsorted(places, count))]
+            found.append(gaps.to(torch.int64).add_(1).cumsum_(0).add_(last))
+            last = int(found[-1][-1])
+        places = torch.cat(found)
+        start, end = torch.searchsorted(places, torch.tensor([0, count])).tolist()
+        # what lies behind is for the next run; places do not depend on where runs end
+        self._ahead = places[end:] - count
+        return places[start:end]
 
     def drop_(self, x: Tensor, places: Tensor) -> Tensor:
         """``x``, contiguous, with zeros at the places; changed in place."""
@@ -103,6 +115,15 @@ class Drops:
         else:
             flat.index_fill_(0, places, 0)
         return x
+
+
+def _draw(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    seed = new_seed()
+    return _dropped(x, p, seed), torch.tensor(seed)
+
+
+def _draw_again(x: Tensor, p: float, seed: Tensor) -> Tensor:
+    return _dropped(x, p, int(seed))
 
 
 class _Dropout(torch.autograd.Function):
@@ -123,3 +144,32 @@ def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     out = x.new_empty(x.shape)
     torch.mul(x, 1 / (1 - p), out=out)
     return drops.drop_(out, drops.next(x.numel()))
+
+
+# Two draws are never one, whatever a compiler finds equal. (Lanes are compiled from torch 2.12 on.)
+_tags = torch.Tag.nondeterministic_seeded
+_tagged = {'tags': _tags} if 'tags' in signature(torch.library.custom_op).parameters else {}
+_drop_operator = torch.library.custom_op('mtpeft::dropout', _draw, mutates_args=(), **_tagged)
+_again_operator = torch.library.custom_op('mtpeft::dropout_again', _draw_again, mutates_args=())
+
+
+@_drop_operator.register_fake
+def _(x, p):  # noqa: ANN001, ANN202
+    return x.new_empty(x.shape), torch.empty((), dtype=torch.int64)
+
+
+@_again_operator.register_fake
+def _(x, p, seed):  # noqa: ANN001, ANN202
+    return x.new_empty(x.shape)
+
+
+def _setup(ctx, inputs, output) -> None:  # noqa: ANN001
+    ctx.p = inputs[1]
+    ctx.save_for_backward(output[1])
+
+
+def _backward(ctx, grad: Tensor, _: Any) -> tuple[Tensor, None]:  # noqa: ANN001
+    return _again_operator(grad, ctx.p, *ctx.saved_tensors), None
+
+
+_drop_operator.register_autograd(_backward, setup_context=_setup)

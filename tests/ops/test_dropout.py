@@ -56,6 +56,12 @@ def test_seeds_decide():
     assert Drops(0.1, 1, CPU).next(0).numel() == 0
 
 
+@pytest.mark.parametrize('p', SHARES)
+def test_places_do_not_depend_on_where_runs_end(p):
+    whole = dropped(1 << 12, p, 3)
+    assert all(torch.equal(dropped(1 << 12, p, 3, runs), whole) for runs in (2, 8, 1 << 9))
+
+
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
 def test_the_gradient_is_that_of_the_mask(dtype):
     x = torch.randn(6, 5, 7).permute(2, 0, 1).to(dtype).requires_grad_()
