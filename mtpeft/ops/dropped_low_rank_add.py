@@ -21,7 +21,8 @@ def dropped_low_rank_add(
     .. math:: y = y_0 + \frac{s}{1 - p} B A\,(m \circ x), \qquad m \sim \mathrm{Bernoulli}(1 - p)
 
     The rows are taken in runs. Of each, a copy loses what is dropped, is multiplied by A, and is
-    not kept. The backward pass draws the same places again (:class:`~mtpeft.ops.dropout.Drops`).
+    not kept; the product, r numbers a row, is. The backward pass draws the same places again
+    (:class:`~mtpeft.ops.dropout.Drops`).
 
     Args:
         frozen: ``(..., out)``, of x's type.
@@ -48,20 +49,22 @@ class _DroppedLowRankAdd(torch.autograd.Function):
         ctx: Any, frozen: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, p: float
     ) -> Tensor:
         ctx.p, ctx.scale, ctx.seed = p, scale / (1 - p), new_seed()
-        ctx.save_for_backward(x, a, b)
         # written into, since the result must be no view: a network may change it in place
         out = frozen.new_empty(frozen.shape)
         base, into = frozen.flatten(0, -2), out.flatten(0, -2)
         with torch.autocast(x.device.type, enabled=False):
-            a, b = a.to(x.dtype), b.to(x.dtype)
+            low_a, low_b = a.to(x.dtype), b.to(x.dtype)
+            low = x.new_empty(len(base), len(a))
             for run, kept, _, _ in _runs(x, p, ctx.seed):
-                torch.addmm(base[run], kept @ a.mT, b.mT, alpha=ctx.scale, out=into[run])
+                torch.mm(kept, low_a.mT, out=low[run])
+                torch.addmm(base[run], low[run], low_b.mT, alpha=ctx.scale, out=into[run])
+        ctx.save_for_backward(x, a, b, low)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, a, b = ctx.saved_tensors
+        x, a, b, down = ctx.saved_tensors
         upper = grad.flatten(0, -2)
         with torch.autocast(x.device.type, enabled=False):
             low_a = a.to(x.dtype)
@@ -73,7 +76,7 @@ class _DroppedLowRankAdd(torch.autograd.Function):
             d_a, d_b = a.new_zeros(a.shape, dtype=wide), b.new_zeros(thin.shape, dtype=wide)
             for run, kept, places, drops in _runs(x, ctx.p, ctx.seed):
                 low = ctx.scale * (upper[run] @ thin.mT)
-                _add_product(d_b, (kept @ low_a.mT).mT, upper[run], ctx.scale)
+                _add_product(d_b, down[run].mT, upper[run], ctx.scale)
                 _add_product(d_a, low.mT, kept, 1)
                 drops.drop_(torch.mm(low, low_a, out=into[run]), places)
         return grad, d_x, d_a.to(a.dtype), d_b.mT.to(b.dtype).contiguous(), None, None
