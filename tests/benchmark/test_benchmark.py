@@ -66,6 +66,21 @@ def test_multiply_adds_of_a_network_and_its_backward_pass():
     assert multiply_adds(lambda: net(x).sum().backward()) == forward + backward
 
 
+@pytest.mark.parametrize('transposed', [False, True])
+@pytest.mark.parametrize('groups', [1, 2, 4])
+def test_a_grouped_convolution_is_as_many_convolutions_of_its_groups(groups, transposed):
+    """Forward pass and both gradients; those of the groups by themselves are the oracle."""
+    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    options = dict(stride=2, padding=1, bias=False)
+    whole = kind(8, 4, 3, groups=groups, **options)
+    part = kind(8 // groups, 4 // groups, 3, **options)
+    x = torch.rand(2, 8, 9, 7, requires_grad=True)
+    one = torch.rand(2, 8 // groups, 9, 7, requires_grad=True)
+    count = multiply_adds(lambda: whole(x).sum().backward())
+    assert count == groups * multiply_adds(lambda: part(one).sum().backward())
+    assert count == 3 * multiply_adds(lambda: whole(x))
+
+
 def test_multiply_adds_under_vmap_are_those_of_a_loop():
     weight, x = torch.randn(4, 6, 5), torch.randn(3, 5)
     count = multiply_adds(lambda: torch.vmap(lambda w: x @ w.T)(weight))
