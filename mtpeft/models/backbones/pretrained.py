@@ -228,6 +228,11 @@ def _convert(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Bring another library's keys and shapes to the network's."""
     if looks_like_timm_swin(state) and hasattr(network, 'stages'):
         return timm_to_mmseg_swin(state)
+    own = network.state_dict()
+    weights = [k for k, v in own.items() if v.is_floating_point() and '.adapter.' not in k]
+    if all(k in state and state[k].shape == own[k].shape for k in weights):
+        # (timm 1.0.9 takes every Swin without a classifier for one of the official release)
+        return state
     module = sys.modules[type(network).__module__]
     keep = getattr(module, 'checkpoint_filter_fn', None)
     if keep is None or not module.__name__.startswith('timm.'):

@@ -37,6 +37,19 @@ def test_local_timm_file(tmp_path, suffix):
     assert model.base_identity()['weights'] == f'weights{suffix}'
 
 
+def test_a_file_with_the_network_s_own_names_is_not_renamed(tmp_path, monkeypatch):
+    """timm 1.0.9 renames all Swins without a classifier, those included that have timm's names."""
+    path = str(tmp_path / 'weights.pth')
+    state = {k: v for k, v in timm_state().items() if not k.startswith('head.')}
+    torch.save(state, path)
+    rename = lambda state, _: {k.replace('layers.1.', 'layers.2.'): v for k, v in state.items()}  # noqa: E731
+    monkeypatch.setattr('timm.models.swin_transformer.checkpoint_filter_fn', rename)
+    model = build({**TINY['timm Swin'], 'pretrained': path})
+    model.init_weights()
+    own = model.network.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in state.items() if k in own)
+
+
 def test_timm_and_official_files_fit_mmseg(tmp_path):
     state = timm_state()
     official = {}
