@@ -14,7 +14,8 @@ _DARK = (30, 30, 30)
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans at ``size`` pixels."""
     name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / name, size)
+    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
+    return ImageFont.truetype(str(folder / name), size)
 
 
 def write(

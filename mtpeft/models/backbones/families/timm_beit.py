@@ -1,6 +1,8 @@
 """timm's BEiT: a ViT whose attention has a bias for each relative position."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from inspect import signature
 
 import torch
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
@@ -10,6 +12,26 @@ from torch import Tensor, nn
 from mtpeft.adapters.lanes.current import now
 from mtpeft.models.backbones.families.timm_vit import TimmViT
 
+_TAKES_WINDOW = len(signature(resize_rel_pos_bias_table).parameters) > 3  # since timm 1.0.31
+
+
+def _resized(
+    table: Tensor, size: Sequence[int], shape: tuple[int, int], window: Sequence[int]
+) -> Tensor:
+    """The table of biases for a map of another size.
+
+    Raises:
+        RuntimeError: of a window that is not square, where timm takes every window for a square.
+    """
+    if _TAKES_WINDOW:
+        return resize_rel_pos_bias_table(table, size, shape, window)
+    if window[0] != window[1]:
+        raise RuntimeError(
+            f'Biases of a window of {window[0]} x {window[1]} are resized from timm 1.0.31 on; '
+            'give pictures of the size that the network is made for, or install a newer timm.'
+        )
+    return resize_rel_pos_bias_table(table, size, shape)
+
 
 class _FittedBias:
     """Mixin: the bias of relative positions follows the map of the pass, as timm resizes it."""
@@ -18,7 +40,7 @@ class _FittedBias:
         size, table = now.size, self.relative_position_bias_table
         count = (2 * size[0] - 1) * (2 * size[1] - 1) + 3
         heads = table.shape[1]
-        table = resize_rel_pos_bias_table(table, size, (count, heads), self.window_size)
+        table = _resized(table, size, (count, heads), self.window_size)
         index = _index(tuple(size), str(table.device))
         area = size[0] * size[1] + 1
         return table[index.view(-1)].view(area, area, heads).permute(2, 0, 1).contiguous()
@@ -43,7 +65,7 @@ class FittedSharedBias(_FittedBias, RelativePositionBias):
 
 @lru_cache(maxsize=16)
 def _index(size: tuple[int, int], device: str) -> Tensor:
-    return gen_relative_position_index(size, device=torch.device(device))
+    return gen_relative_position_index(size).to(device)
 
 
 class TimmBeit(TimmViT):
