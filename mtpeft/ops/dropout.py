@@ -19,8 +19,8 @@ def dropout(x: Tensor, p: float) -> Tensor:
     .. math:: y_i = \frac{m_i x_i}{1 - p}, \qquad m_i \sim \mathrm{Bernoulli}(1 - p)
 
     No mask is kept: the backward pass draws the same places from the same seed. On a CPU the places
-    are drawn by the gaps between them, see :class:`Drops`, in a tenth of the time of
-    ``F.dropout``, which draws a number for each element.
+    are drawn by the gaps between them, see :class:`Drops`, where ``F.dropout`` draws a number for
+    each element (docs/speed.md has the times).
 
     Args:
         x: Any shape.
@@ -65,7 +65,7 @@ def new_seed() -> int:
 
 
 class Drops:
-    r"""Places to drop, run by run; the same ones for the same seed and the same runs.
+    r"""Places to drop, run by run; the same ones for the same seed, on a CPU wherever runs end.
 
     Whether an element is dropped is decided for each by itself. So the gap from one dropped element
     to the next has a geometric distribution, :math:`P(g) = p (1 - p)^{g - 1}`, and so has

@@ -94,7 +94,7 @@ def _add_product(into: Tensor, left: Tensor, right: Tensor, scale: float) -> Non
 def _runs(x: Tensor, p: float, seed: int) -> Iterator[tuple[slice, Tensor, Tensor, Drops]]:
     """Runs of rows: their slice, what dropout keeps of them (not scaled), and what it drops."""
     rows, drops = x.flatten(0, -2), Drops(p, seed, x.device)
-    step = max(1, _RUN // rows.shape[-1]) if x.device.type == 'cpu' else len(rows)
+    step = max(1, _RUN // rows.shape[-1] if x.device.type == 'cpu' else len(rows))
     copy = rows.new_empty(min(step, len(rows)), rows.shape[-1])
     for i in range(0, len(rows), step):
         run = slice(i, i + step)

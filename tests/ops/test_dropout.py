@@ -107,6 +107,13 @@ def test_the_sum_is_that_of_the_mask(shape, numbers, monkeypatch):
     torch.testing.assert_close(found, torch.autograd.grad(wanted, (frozen, x, a, b), grad))
 
 
+def test_no_rows():
+    x, a, b = torch.zeros(0, 8, requires_grad=True), torch.ones(3, 8), torch.ones(5, 3)
+    out = dropped_low_rank_add(torch.zeros(0, 5), x, a, b, 1.0, 0.5)
+    out.sum().backward()
+    assert out.shape == (0, 5) and x.grad.shape == x.shape
+
+
 @pytest.mark.parametrize('method', ['LoRA', 'MTLoRA', 'DoRA', 'SineLoRA', 'TADFormer'])
 def test_an_adapted_layer_expects_what_it_gives_without(method):
     """The mean of many draws is the output without dropout; a recomputed pass draws the same."""

@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mtpeft.apis.read_config import read_config
 from mtpeft.benchmark import rate, runner_step, step_times, worker_rate
 from mtpeft.cli.config_arguments import add_config_arguments, positive
+from mtpeft.cli.data.check import dataset_spec
 from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.datasets.folder import FolderDataset
 from mtpeft.registry import DATASETS, MODELS
@@ -62,13 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _dataset(config: Config, args: argparse.Namespace) -> MultiTaskDataset:
-    loader = config.get(f'{args.split}_dataloader')
-    if loader is None:
-        raise ValueError(f'The config has no {args.split}_dataloader.')
-    spec = dict(loader['dataset'])
-    target = DATASETS.get(spec['type'])
-    if not isinstance(target, type) or not issubclass(target, MultiTaskDataset):
-        raise ValueError(f"Expected a data set of mtpeft, got type='{spec['type']}'.")
+    spec, target = dataset_spec(config, args.split)
     if args.cache_dir is not None:
         if not issubclass(target, FolderDataset):
             raise ValueError(f'--cache-dir: {spec["type"]} reads no files of labels.')

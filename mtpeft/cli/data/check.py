@@ -101,6 +101,18 @@ def run(args: argparse.Namespace) -> int:
 
 def build_dataset(config: Config, split: str) -> MultiTaskDataset:
     """The data set of a config's ``{split}_dataloader``, with no file checked yet."""
+    spec, target = dataset_spec(config, split)
+    if issubclass(target, FolderDataset):
+        spec['check_files'] = False
+    return DATASETS.build(spec)
+
+
+def dataset_spec(config: Config, split: str) -> tuple[dict, type[MultiTaskDataset]]:
+    """What a ``{split}_dataloader`` loads: a copy of its config, and its class.
+
+    Raises:
+        ValueError: there is no such loader, or its data set is none of mtpeft.
+    """
     loader = config.get(f'{split}_dataloader')
     if loader is None:
         raise ValueError(f'The config has no {split}_dataloader.')
@@ -108,9 +120,7 @@ def build_dataset(config: Config, split: str) -> MultiTaskDataset:
     target = DATASETS.get(spec['type'])
     if not isinstance(target, type) or not issubclass(target, MultiTaskDataset):
         raise ValueError(f"Expected a data set of mtpeft, got type='{spec['type']}'.")
-    if issubclass(target, FolderDataset):
-        spec['check_files'] = False
-    return DATASETS.build(spec)
+    return spec, target
 
 
 def check(dataset: MultiTaskDataset, limit: int | None = None) -> int:
