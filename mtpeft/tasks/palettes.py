@@ -7,6 +7,13 @@ PASCAL = (
     'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
     'train', 'tvmonitor',
 )  # fmt: skip
+NYUD = (
+    'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door', 'window', 'bookshelf',
+    'picture', 'counter', 'blinds', 'desk', 'shelves', 'curtain', 'dresser', 'pillow', 'mirror',
+    'floor mat', 'clothes', 'ceiling', 'books', 'refrigerator', 'television', 'paper', 'towel',
+    'shower curtain', 'box', 'whiteboard', 'person', 'night stand', 'toilet', 'sink', 'lamp',
+    'bathtub', 'bag', 'other structure', 'other furniture', 'other prop',
+)  # fmt: skip
 HUMAN_PARTS = (
     'background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs', 'lower legs',
 )  # fmt: skip
