@@ -54,19 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--maps', choices=('png', 'npy'), default='png',
         help='files of maps: png is small and opens everywhere, npy holds every number as it is',
     )  # fmt: skip
-    parser.add_argument(
-        '--drawings', choices=('together', 'apart'), default='together',
-        help='one drawing of all tasks, or one a task',
-    )  # fmt: skip
-    parser.add_argument(
-        '--figures', choices=('png', 'jpg', 'pdf', 'svg'), default='png',
-        help='files of drawings of pictures; pdf and svg have text as vectors, for print',
-    )  # fmt: skip
-    parser.add_argument(
-        '--compare', nargs='+', default=[], metavar='MODEL',
-        help='further models: each drawing has a row a model, and the same colours in all rows',
-    )  # fmt: skip
-    parser.add_argument('--height', type=_positive, metavar='H', help='of a map in a drawing')
+    _add_drawing_arguments(parser)
     parser.add_argument(
         '--frames', type=_positive, metavar='N', help='at most N frames of a video or a camera'
     )
@@ -81,6 +69,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              'the size it was trained on',
     )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='write over files that are there')
+
+
+def _add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--drawings', choices=('together', 'apart'), default='together',
+        help='one drawing of all tasks, or one a task',
+    )  # fmt: skip
+    parser.add_argument(
+        '--figures', choices=('png', 'jpg', 'pdf', 'svg'), default='png',
+        help='files of drawings of pictures; pdf and svg have text as vectors, for print',
+    )  # fmt: skip
+    parser.add_argument(
+        '--compare', nargs='+', default=[], metavar='MODEL',
+        help='further models: each drawing has a row a model, and the same colours in all rows',
+    )  # fmt: skip
+    parser.add_argument('--height', type=_positive, metavar='H', help='of a map in a drawing')
 
 
 def run(args: argparse.Namespace) -> int:
