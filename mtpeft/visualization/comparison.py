@@ -49,7 +49,7 @@ def draw_comparison(
         >>> sheet = draw_comparison(build_tasks(['sal']), np.zeros((8, 8, 3), np.uint8),
         ...                         {'truth': sal, 'LoRA': sal}, height=100)
         >>> [mark.text for mark in sheet.marks if hasattr(mark, 'text')][:4]
-        ['input', 'sal', 'truth', 'LoRA']
+        ['input', 'truth', 'sal', 'LoRA']
     """
     names = [name for name in tasks if any(name in maps for maps in rows.values())]
     size = float(np.clip(height / 14, 7, 15))

@@ -44,7 +44,7 @@ def draw_panels(
         >>> drawn = draw_panels(build_tasks(['sal']), np.zeros((8, 8, 3), np.uint8),
         ...                     dict(sal=np.ones((8, 8))), height=120)
         >>> drawn.array().shape
-        (155, 512, 3)
+        (155, 521, 3)
     """
     size = panel_size(picture.shape, height)
     type_size = _type_size(height)

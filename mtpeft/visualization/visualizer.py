@@ -40,7 +40,7 @@ class MultiTaskVisualizer(Visualizer):
         >>> sample.set_pred('sal', torch.ones(1, 8, 8))
         >>> visualizer = MultiTaskVisualizer(tasks=['sal'], height=32)
         >>> visualizer.draw(np.zeros((8, 8, 3), np.uint8), sample).shape
-        (61, 163, 3)
+        (61, 184, 3)
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class MultiTaskVisualizer(Visualizer):
         parts, before = [], None
         for image, sample in zip(images, samples, strict=True):
             rows = {
-                label: {name: _array(data[name]) for name in self.tasks if name in data}
+                label: {name: array_of(data[name]) for name in self.tasks if name in data}
                 for label, data in ((TRUTH, sample.gt), ('prediction', sample.pred)) if data
             }  # fmt: skip
             # columns that are named above are not named again
@@ -146,7 +146,7 @@ def write_picture(path: str | Path, rgb: np.ndarray) -> None:
     write_atomically(pixels(rgb, suffix_of(path)), path)
 
 
-def _array(data: Tensor) -> np.ndarray:
+def array_of(data: Tensor) -> np.ndarray:
     """``(H, W)`` of one channel, else ``(H, W, C)``."""
     array = data.detach().cpu().float().permute(1, 2, 0).numpy()
     return array[..., 0] if array.shape[-1] == 1 else array

