@@ -10,6 +10,7 @@ from mtpeft.report.html import Html, join, tag
 from mtpeft.report.pictures import Shown
 from mtpeft.report.run_files import ReportError, RunFiles, is_run, read_run, runs_of_suite
 from mtpeft.report.run_page import anchor, run_parts, sections_of
+from mtpeft.report.sections import tasks_of
 from mtpeft.report.suite_page import overview, run_anchor
 from mtpeft.utils.atomic import write_atomically
 from mtpeft.version import __version__
@@ -94,7 +95,8 @@ def _shown(
             f'{run.path}: its model cannot be run here ({words}). Without --pictures the report '
             'is made of the files alone.'
         ) from error
-    return Shown(model, dataset, number, among, draw_input)
+    order = {name: model.tasks[name] for name in tasks_of(run) if name in model.tasks}
+    return Shown(model, dataset, number, order, among, draw_input)
 
 
 def _run_page(run: RunFiles, parts: dict[str, Html]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from mtpeft.evaluation.describe import describe
 from mtpeft.report.html import Html, image_source, join, tag
 from mtpeft.report.run_files import RunFiles
 from mtpeft.report.scores import Scored, predict, score, spread
@@ -36,6 +37,7 @@ class Shown:
         model: In eval mode.
         dataset: The validation pictures.
         number: How many are shown.
+        tasks: Those of the model, in the order in which they are shown.
         among: How many are judged at most to find the worst.
         draw_input: Show the photographs too; ``False`` for data that must not be passed on.
     """
@@ -43,6 +45,7 @@ class Shown:
     model: nn.Module
     dataset: Any
     number: int
+    tasks: Mapping[str, DenseTask]
     among: int = 400
     draw_input: bool = True
 
@@ -60,7 +63,8 @@ def worst(shown: Shown) -> Html:
     scored = score(shown.model, shown.dataset, spread(length, min(length, shown.among)))
     among = len(scored.indices)
     about = f'Judged one by one: {among} of {length} validation pictures.'
-    parts = [_worst_of(shown, scored, shown.model.tasks[name]) for name in scored.scores]
+    parts = [_worst_of(shown, scored, task) for name, task in shown.tasks.items()
+             if name in scored.scores]  # fmt: skip
     return join(tag('p', about, class_='note'), parts)
 
 
@@ -83,11 +87,11 @@ def _worst_of(shown: Shown, scored: Scored, task: DenseTask) -> Html:
     found = scored.worst(task, _WORST)
     if not found:
         return tag('p', f'{task.name}: no picture has a label.', class_='note')
-    cells = []
+    cells, unit = [], describe(task, task.headline).unit or ''
     for index, value in found:
         item = shown.dataset[index]
         (sample,) = predict(shown.model, [item])
-        words = f'picture {index}: {value:.3g} {task.unit if task.kind == "values" else ""}'.strip()
+        words = f'picture {index}: {value:.3g} {unit}'.strip()
         cells.append(_cell(shown, task, item, sample, words))
     title = f'{task.name.replace("_", " ")}, by {task.headline}'
     return join(tag('h4', title), tag('div', cells, class_='maps'))
@@ -98,7 +102,7 @@ def _card(shown: Shown, index: int) -> Html:
     (sample,) = predict(shown.model, [item])
     cells = [
         _cell(shown, task, item, sample, name.replace('_', ' '))
-        for name, task in shown.model.tasks.items() if name in sample.pred
+        for name, task in shown.tasks.items() if name in sample.pred
     ]  # fmt: skip
     photo = _photo(shown, item) if shown.draw_input else None
     title = f'Picture {index}' + (f': {sample.get("img_id")}' if sample.get('img_id') else '')

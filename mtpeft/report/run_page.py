@@ -7,7 +7,7 @@ from mtpeft.report.run_files import RunFiles
 
 
 def run_parts(
-    run: RunFiles, shown: Shown | None = None, draw_input: bool = True, prefix: str = ''
+    run: RunFiles, shown: Shown | None = None, draw_input: bool = True
 ) -> dict[str, Html]:
     """Parts of the report by their titles; those that a run has nothing for are left out.
 
@@ -15,7 +15,6 @@ def run_parts(
         run: The run.
         shown: The pictures to draw, ``None``: the model is not run.
         draw_input: May photographs be in the report?
-        prefix: What the anchors of the parts begin with, for several runs on one page.
     """
     tasks = sections.tasks_of(run)
     baselines = sections.baselines_of(run, tasks)
