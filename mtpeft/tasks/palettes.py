@@ -20,7 +20,8 @@ HUMAN_PARTS = (
 
 # Shares of the circle of hues from one class to the next, that of class 0, and lightness in turn:
 # classes whose numbers are close differ in both. PASCAL's persons are red.
-_TURN, _FIRST, _LIGHTNESS = (5**0.5 - 1) / 2, 0.73, (0.5, 0.36, 0.64)
+# (Hues come near one another again after 13, 21 and 34 classes, so lightness has a cycle of 5.)
+_TURN, _FIRST, _LIGHTNESS = (5**0.5 - 1) / 2, 0.73, (0.5, 0.36, 0.64, 0.26, 0.72)
 _BACKGROUND = (236, 236, 236)
 
 

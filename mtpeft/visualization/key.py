@@ -93,9 +93,9 @@ def draw_legend(
             bars[name], room = (0.0, 1.0), room - strip
     for column, (name, numbers) in enumerate(named.items()):
         part = width / len(named)
-        at = left + column * part
-        sheet.text(at, top + size, name.replace('_', ' '), size, bold=True, room=part - 4)
-        below = (at, top + 1.2 * line, part - 4, min(wanted, room) - 1.2 * line)
+        at, wide = left + column * part, part - 0.8 * size
+        sheet.text(at, top + size, name.replace('_', ' '), size, bold=True, room=wide)
+        below = (at, top + 1.2 * line, wide, min(wanted, room) - 1.2 * line)
         draw_names(sheet, below, tasks[name], numbers, size)
     vectors = [n for n in shown if tasks[n].kind == 'vectors' and tasks[n].channels == 3]
     free = room - wanted - 0.5 * line

@@ -72,6 +72,13 @@ def test_a_resumed_run_counts_from_where_it_went_on(tmp_path):
 
 
 def test_parameters_are_read_from_the_log_where_no_result_is():
-    log = 'x\ncomponent    parameters\n-----------  ----------\nheads             1,250\n' \
-          'trainable         1,250\ntotal             9,000\n2026/11/30 10 - shrunk 5\n'  # fmt: skip
-    assert components(RunFiles(None, log=log)) == ({'heads': 1250}, 9000)
+    lines = [
+        'x',
+        'component    parameters',
+        '-----------  ----------',
+        'heads             1,250',
+        'trainable         1,250',
+        'total             9,000',
+        '2026/11/30 10 - shrunk 5\n',
+    ]
+    assert components(RunFiles(None, log='\n'.join(lines))) == ({'heads': 1250}, 9000)
