@@ -159,7 +159,7 @@ def test_models_are_drawn_below_one_another(trained):
     sheet = compare_predictions({'one': model, 'other': model}, [scene], 64, tasks=order)
     said = [mark.text for mark in sheet.marks if isinstance(mark, Text)]
     assert [text for text in said if text in ('truth', 'one', 'other')] == ['truth', 'one', 'other']
-    assert [text for text in said if text in order] == order
+    assert [text for text in said if text in order][:2] == order  # then the legend's
     maps = [mark.rgb for mark in sheet.marks if isinstance(mark, Picture)]
     same = [shown for shown in maps if shown.shape == (64, 64, 3)]
     assert len(same) == 1 + 3 * 2  # the input, and two tasks in three rows
