@@ -3,7 +3,8 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,9 +56,23 @@ def multiply_adds(function: Callable[[], object]) -> int:
     if isinstance(function, Call):
         function.prepare()
         function = function.function
-    with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter:
+    with counting() as counted:
         function()
-    return counter.get_total_flops() // 2
+        return counted()
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[], int]]:
+    """Count multiply-adds: gives a function that says how many there were so far.
+
+    Example:
+        >>> with counting() as counted:
+        ...     _ = torch.ones(2, 4) @ torch.ones(4, 3)
+        ...     print(counted())
+        24
+    """
+    with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter:
+        yield lambda: counter.get_total_flops() // 2
 
 
 def product_rate(device: torch.device | str = 'cpu', bf16: bool = False, size: int = 0) -> float:

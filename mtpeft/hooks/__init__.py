@@ -2,6 +2,7 @@
 
 from mtpeft.hooks.checkpoint_guard_hook import CheckpointGuardHook
 from mtpeft.hooks.checkpoint_hook import AdapterCheckpointHook
+from mtpeft.hooks.details_hook import DetailsHook
 from mtpeft.hooks.frequency_hook import FrequencyHook
 from mtpeft.hooks.integrity_hook import IntegrityHook
 from mtpeft.hooks.magnitude_penalty_hook import MagnitudePenaltyHook
@@ -24,9 +25,9 @@ from mtpeft.hooks.unfreeze_hook import UnfreezeHook
 from mtpeft.hooks.visualization_hook import PredictionGridHook
 
 __all__ = [
-    'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DyLoRAHook',
-    'FrequencyHook', 'IntegrityHook', 'MagnitudePenaltyHook', 'PDRSHook', 'PDRSPlusHook',
-    'PredictionGridHook', 'RankAllocatorHook', 'RecipeHook', 'ReproducibleEpochHook', 'ResultHook',
-    'ResumedValidationHook', 'SavePredictionsHook', 'SpareCheckpointHook', 'SummaryHook',
-    'SyncNormStatsHook', 'TaskGradientsHook', 'UnfreezeHook',
+    'AdaLoRAHook', 'AdapterCheckpointHook', 'AutoLoRAHook', 'CheckpointGuardHook', 'DetailsHook',
+    'DyLoRAHook', 'FrequencyHook', 'IntegrityHook', 'MagnitudePenaltyHook', 'PDRSHook',
+    'PDRSPlusHook', 'PredictionGridHook', 'RankAllocatorHook', 'RecipeHook',
+    'ReproducibleEpochHook', 'ResultHook', 'ResumedValidationHook', 'SavePredictionsHook',
+    'SpareCheckpointHook', 'SummaryHook', 'SyncNormStatsHook', 'TaskGradientsHook', 'UnfreezeHook',
 ]  # fmt: skip

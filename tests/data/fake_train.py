@@ -22,6 +22,7 @@ last = args.work_dir / 'last_checkpoint'
 resumed = last.is_file()
 with open(args.work_dir.parents[1] / 'calls.txt', 'a') as calls:
     print(args.work_dir.parent.name, args.seed, 'resumed' if resumed else 'new', file=calls)
+print('training on device', os.environ.get('CUDA_VISIBLE_DEVICES'))
 print('training')
 if behaviour == 'error':
     raise KeyError('no such role')

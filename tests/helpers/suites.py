@@ -18,7 +18,7 @@ def make_suite(
     for label, figure in figures.items():
         text = (
             f'behaviour = {behaviour.get(label, "ok")!r}\nepochs = 1\nfigures = {figure!r}\n'
-            'counts = (3000, 2500, 2000)\nseconds = (0.2, 0.4)\n'
+            'counts = (3000, 2500, 2000)\nseconds = (0.2, 0.4, 0.3)\n'
         )
         (folder / f'{label}.py').write_text(text)
         role = 'single_task' if len(figure) == 1 else 'method'

@@ -71,7 +71,9 @@ def test_one_checkpoint_one_result(folder, monkeypatch):
     call_tool('tools/test.py', *common, '--out', folder / 'one.json', '--show-dir',
               folder / 'shown', '--work-dir', folder / 'test')  # fmt: skip
     one, two = (json.loads((folder / f'{n}.json').read_text()) for n in ('one', 'two'))
-    assert {'semseg/mIoU', 'depth/rmse', 'mtl/delta_m'} <= set(one)
+    # details too: scores of single pictures, classes, confusion matrices
+    assert {'semseg/mIoU', 'depth/rmse', 'mtl/delta_m', 'details'} <= set(one)
+    assert len(one['details']['tasks']['depth']['scores']) == 3
     for key in one.keys() | two.keys():
         if 'time' not in key:
             assert one[key] == two[key], key

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mtpeft.apis.read_config import load_config
 from mtpeft.apis.suite import recipe
+from mtpeft.apis.suite.baselines import baselines_of
 from mtpeft.apis.suite.folder import RunFolder
 from mtpeft.apis.suite.results import ResultFiles
 from mtpeft.apis.suite.state import Run
-from mtpeft.apis.suite.suite import Entry, Suite, run_options
+from mtpeft.apis.suite.suite import SINGLE_TASK, Entry, Suite, run_options
 
 
 def collect(
@@ -30,17 +32,33 @@ def collect(
     entries = [*suite.entries, *_added(suite, Path(work_dir), results)]
     runs = []
     for entry in entries:
+        resolved, named, reason = None, {}, ''
         try:
-            options, about = run_options(suite, entry), suite.about_of(entry)
-            resolved, reason = recipe.resolve(entry.config, options, about), ''
+            about = vars(suite.about_of(entry))
+            cfg = load_config(entry.config, run_options(suite, entry), **about)
+            named, resolved = baselines_of(cfg), recipe.resolved(cfg)
         # a config is code: anything can happen
         except Exception as error:
-            resolved, reason = None, one_line(f'{type(error).__name__}: {error}')
+            reason = one_line(f'{type(error).__name__}: {error}')
         for seed in suite.seeds_of(entry):
             folder = RunFolder(Path(work_dir) / entry.label / f'seed{seed}')
-            run = _state(entry, seed, folder, resolved, reason)
+            run = dataclasses.replace(
+                _state(entry, seed, folder, resolved, reason), named=named
+            )  # fmt: skip
             runs.append(_with_file(run, results) if results else run)
     return runs
+
+
+def listed(runs: Sequence[Run], chosen: Sequence[Entry]) -> list[Run]:
+    """The runs of a table in which only ``chosen`` entries were asked for.
+
+    Finished runs of single-task networks stay, since they are the baselines of Delta_m.
+    """
+    return [
+        run for run in runs
+        if run.entry in chosen
+        or (run.entry.role == SINGLE_TASK and run.status == 'finished')
+    ]  # fmt: skip
 
 
 def refreshed(run: Run) -> Run:

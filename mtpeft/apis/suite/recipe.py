@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from mtpeft.adapters.plugins import plugin_items
 from mtpeft.apis.data_options import RunData
@@ -83,7 +83,11 @@ def resolve(
     Raises:
         Exception: whatever reading the config raises.
     """
-    cfg = load_config(config, options, **vars(about or RunData()))
+    return resolved(load_config(config, options, **vars(about or RunData())))
+
+
+def resolved(cfg: Config) -> dict[str, Any]:
+    """What :func:`resolve` gives of a config that was read."""
     flat = _leaves(_without_plugin_names(cfg.to_dict()))
     return {key: value for key, value in flat.items() if _matters(key)}
 

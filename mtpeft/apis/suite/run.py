@@ -1,23 +1,24 @@
-"""Runs of a suite, one after another, each in a process of its own."""
+"""Runs of a suite, each in a process of its own, one after another or several at once."""
 
-import re
-import shlex
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 
-from mtpeft.apis.suite.collect import collect, one_line, refreshed
+from mtpeft.apis.suite.attempt import Attempt, Say
+from mtpeft.apis.suite.collect import collect
 from mtpeft.apis.suite.folder import BusyError
+from mtpeft.apis.suite.process import stop
 from mtpeft.apis.suite.recipe import ChangedRecipeError, fingerprint, option_words
 from mtpeft.apis.suite.results import ResultFiles
+from mtpeft.apis.suite.slots import Slot
 from mtpeft.apis.suite.state import Run
 from mtpeft.apis.suite.suite import Entry, Suite, run_options
 
-Say = Callable[[str], None]
+_PAUSE = 0.1
 
 
 @dataclass
@@ -26,7 +27,8 @@ class SuiteRunner:
 
     Finished runs are skipped, stopped ones go on from their last checkpoint, failed ones are
     tried again. A run that fails is noted as failed with its reason, and the next one starts.
-    Several processes may do so at once: each takes the next run that no other is making.
+    There may be several places for runs, and several processes may do this at once: each takes the
+    next run that no other is making.
 
     Args:
         suite: The suite.
@@ -37,6 +39,7 @@ class SuiteRunner:
         say: Called with a line of text for every event.
         after_run: Called after every run.
         results: Files of finished runs; what has one is finished.
+        slots: Places for a run each; so many are made at once.
 
     Example:
         >>> suite = load_suite('scenes')  # doctest: +SKIP
@@ -51,6 +54,7 @@ class SuiteRunner:
     say: Say = print
     after_run: Callable[[], None] = field(default=lambda: None)
     results: ResultFiles | None = None
+    slots: Sequence[Slot] = (Slot(),)
 
     def todo(self, entries: Sequence[Entry] | None = None) -> list[Run]:
         """Runs of ``entries`` (all by default) that are not finished, in the order of making.
@@ -79,16 +83,25 @@ class SuiteRunner:
 
         Raises:
             ChangedRecipeError: see :meth:`todo`; nothing was run.
-            KeyboardInterrupt: the user's; the run in progress has ended and can go on later.
+            KeyboardInterrupt: the user's; the runs in progress have ended and can go on later.
         """
         todo = self.todo(entries)
-        for number, run in enumerate(todo, 1):
-            name = f'[{number}/{len(todo)}] {run.entry.label} seed {run.seed}'
-            try:
-                self._one(run, name)
-            except BusyError as error:
-                self.say(f'{name}: skipped. {error}')
-            self.after_run()
+        waiting = deque(
+            (run, f'[{number}/{len(todo)}] {run.entry.label} seed {run.seed}')
+            for number, run in enumerate(todo, 1)
+        )
+        busy: dict[Slot, tuple[Iterator[Popen], Popen]] = {}
+        try:
+            while waiting or busy:
+                for slot in self.slots:
+                    while waiting and slot not in busy:
+                        self._begin(*waiting.popleft(), slot, busy)
+                self._end(busy)
+        except BaseException:
+            stop([child for _, child in busy.values()])
+            for steps, _ in busy.values():
+                steps.close()
+            raise
 
     def command(self, run: Run) -> list[str]:
         """The command of a run.
@@ -107,138 +120,28 @@ class SuiteRunner:
             '--cfg-options', *option_words(options),
         ]  # fmt: skip
 
-    def _one(self, run: Run, name: str) -> None:
-        folder = run.folder
-        if run.status == 'broken':
-            # collect() finds the reason again each time
-            self.say(f'{name}: failed. {run.reason}')
-            return
-        if not self._make_room(run, name):
-            return
-        with folder.locked() as lock:
-            if refreshed(run).status == 'finished':
-                self.say(f'{name}: another process finished it meanwhile.')
-                folder.forget_failure()
-                return
-            folder.begin(run.recipe)
-            start, began = folder.log.stat().st_size if folder.log.is_file() else 0, time.time()
-            try:
-                command = self.command(run)
-            except ValueError as error:
-                folder.fail(one_line(str(error)))
-                self.say(f'{name}: failed. {one_line(str(error))}')
-                return
-            last = folder.last_checkpoint()
-            how = f'goes on from {last}' if last else 'starts'
-            self.say(f'{name}: {how}, log {folder.log}')
-            with open(folder.log, 'a') as log:
-                print(f'$ {shlex.join(command)}', file=log, flush=True)
-                code = _call(command, log, lock.fileno())
-            result = folder.result()
-            if code == 0 and _is_result(result, run):
-                self.say(f'{name}: finished in {_duration(time.time() - began)}. {brief(result)}')
-                return
-            reason = failure_reason(code, _tail(folder.log, start))
-            folder.fail(reason, returncode=code, log=str(folder.log))
-            self.say(f'{name}: failed. {reason}')
-
-    def _make_room(self, run: Run, name: str) -> bool:
-        """Move a run of another recipe aside; whether the folder is free."""
-        with run.folder.locked():
-            # another process may have moved it away, or made a run there meanwhile
-            now = refreshed(run)
-            if now.status != 'changed':
-                return True
-            if not self.redo:
-                self.say(f'{name}: skipped, another process made it otherwise ({now.reason}).')
-                return False
-            old = run.folder.move_away()
-        self.say(f'{name}: the recipe changed ({now.reason}); the old run is now {old}')
-        return True
-
-
-def _is_result(result: dict | None, run: Run) -> bool:
-    return result is not None and result['recipe'] == fingerprint(run.resolved)
-
-
-def brief(result: dict) -> str:
-    """The headlines of a result in a line."""
-    words = []
-    for task, line in result['headline'].items():
-        value = '-' if line['value'] is None else f'{line["value"]:.3f}'
-        words.append(f'{task}/{line["metric"]} {value}')
-    return ', '.join(words)
-
-
-def failure_reason(code: int, log: str) -> str:
-    """Why a process failed: its signal, or the last error of its log and its exit status.
-
-    Example:
-        >>> failure_reason(-9, '')
-        'killed by SIGKILL (the system does so when memory runs out)'
-        >>> failure_reason(1, 'ConfigError: no such role\\nmore words')
-        'ConfigError: no such role (exit status 1)'
-        >>> failure_reason(1, 'Traceback (most recent call last):\\n  x\\nKeyError: 1\\nbye')
-        'KeyError: 1 (exit status 1)'
-    """
-    if code < 0:
+    def _begin(self, run: Run, name: str, slot: Slot, busy: dict) -> None:
+        """Start a run in a place, which stays free where there is nothing to wait for."""
+        name = f'{name} ({slot.name})' if slot.name else name
+        steps = Attempt(run, name, self.command, self.say, self.redo, slot.environment).steps()
         try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f'signal {-code}'
-        more = ' (the system does so when memory runs out)' if name == 'SIGKILL' else ''
-        return f'killed by {name}{more}'
-    if code == 0:
-        return f'ended without a result: {last_error(log)}'
-    return f'{last_error(log)} (exit status {code})'
+            child = next(steps, None)
+        except BusyError as error:
+            child = None
+            self.say(f'{name}: skipped. {error}')
+        if child is None:
+            self.after_run()
+        else:
+            busy[slot] = steps, child
 
-
-def last_error(log: str) -> str:
-    """The error of the last traceback in a log, else the last in words, else the last line."""
-    tracebacks = log.rsplit('Traceback (most recent call last):', 1)
-    if len(tracebacks) == 2:
-        found = re.search(r'^[\w.]+(:.*)?$', tracebacks[1], re.MULTILINE)
-        if found:
-            return one_line(found[0])
-    # a command says errors in words
-    said = re.findall(r'^\w*Error: .+$', log, re.MULTILINE)
-    if said:
-        return one_line(said[-1])
-    lines = [line for line in log.splitlines() if line.strip() and not line.startswith('$ ')]
-    return one_line(lines[-1]) if lines else 'it printed nothing'
-
-
-def _call(command: Sequence[str], log, lock: int) -> int:
-    """Run a command; an interruption of this process is passed on to it."""
-    child = subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        start_new_session=True, pass_fds=[lock],
-    )  # fmt: skip
-    try:
-        return child.wait()
-    except BaseException:
-        _stop(child)
-        raise
-
-
-def _stop(child: subprocess.Popen) -> None:
-    for number, patience in ((signal.SIGINT, 15), (signal.SIGTERM, 5), (signal.SIGKILL, None)):
-        child.send_signal(number)
-        try:
-            child.wait(patience)
-            return
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def _tail(path: Path, start: int, size: int = 200_000) -> str:
-    with open(path, 'rb') as file:
-        end = file.seek(0, 2)
-        file.seek(max(start, end - size))
-        return file.read().decode(errors='replace')
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours}:{minutes:02d}:{seconds:02d}'
+    def _end(self, busy: dict) -> None:
+        """Wait until a run has ended, and note what it came to."""
+        while busy:
+            ended = [slot for slot, (_, child) in busy.items() if child.poll() is not None]
+            for slot in ended:
+                steps, _ = busy.pop(slot)
+                next(steps, None)
+                self.after_run()
+            if ended:
+                return
+            time.sleep(_PAUSE)

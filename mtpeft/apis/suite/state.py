@@ -1,7 +1,7 @@
 """One run of a suite, and how far it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Run:
         result: What :class:`mtpeft.hooks.ResultHook` wrote, where ``status`` is ``'finished'``.
         reason: Why there is no result; empty where it is finished.
         resolved: All options of the run, ``None`` where ``status`` is ``'broken'``.
+        named: The baselines that its config names, ``{task: {metric: value}}``.
         file: The file that the result was read from, where the run's folder has none.
     """
 
@@ -32,6 +33,7 @@ class Run:
     reason: str = ''
     resolved: Mapping[str, Any] | None = None
     file: Path | None = None
+    named: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> dict:

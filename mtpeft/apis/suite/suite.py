@@ -16,7 +16,8 @@ from mtpeft.apis.task_options import task_names
 from mtpeft.utils.shipped import find_config
 from mtpeft.utils.suggest import hint
 
-ROLES = ('single_task', 'method')
+SINGLE_TASK = 'single_task'
+ROLES = (SINGLE_TASK, 'method')
 _KEYS = ('data', 'cfg_options', 'seeds', 'entries')
 
 
@@ -103,7 +104,7 @@ class Suite:
 
     def about_of(self, entry: Entry) -> RunData:
         """Folder, tasks and size that an entry is run with; a network of one task keeps its own."""
-        one = entry.role == 'single_task'
+        one = entry.role == SINGLE_TASK
         return dataclasses.replace(self.about, tasks=None) if one else self.about
 
     def with_data(self, about: RunData) -> 'Suite':
@@ -111,7 +112,7 @@ class Suite:
         wanted = set(about.tasks or ())
         entries = tuple(
             entry for entry in self.entries
-            if about.tasks is None or entry.role != 'single_task'
+            if about.tasks is None or entry.role != SINGLE_TASK
             or wanted.issuperset(task_names(Config.fromfile(entry.config)))
         )  # fmt: skip
         return dataclasses.replace(self, about=about, entries=entries)

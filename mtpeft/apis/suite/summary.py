@@ -4,12 +4,12 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from mtpeft.apis.suite.baselines import RUNS, Baselines
 from mtpeft.apis.suite.state import Run
-from mtpeft.apis.suite.suite import Entry
+from mtpeft.apis.suite.suite import SINGLE_TASK, Entry
 from mtpeft.evaluation import delta_m
-
-SINGLE_TASK = 'single_task'
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class Stat:
     mean: float
     std: float
     number: int
+    values: tuple[float, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, values: Sequence[float]) -> 'Stat':
         std = statistics.stdev(values) if len(values) > 1 else math.nan
-        return cls(statistics.fmean(values), std, len(values))
+        return cls(statistics.fmean(values), std, len(values), tuple(values))
 
 
 @dataclass
@@ -37,8 +38,9 @@ class Row:
 
     Attributes:
         metrics: By ``'<task>/<metric>'``.
-        delta_m: Of each of the method's seeds, over the means of the single-task runs. So all rows
-            have one baseline, however many seeds they have.
+        family: The folder of its config, which methods of one kind share.
+        delta_m: Of each of the method's seeds, over the means of the single-task runs, or the
+            baselines of the configs. So all rows have one baseline, however many seeds they have.
         delta_note: Why there is no Delta_m, or that it is of fewer seeds.
         parameters: ``trainable``, ``without_decoder``, ``without_decoder_and_unused``, and
             ``effective`` and ``effective_without_decoder`` after training without pruned
@@ -52,6 +54,7 @@ class Row:
 
     label: str
     role: str
+    family: str = ''
     metrics: dict[str, Stat] = field(default_factory=dict)
     delta_m: Stat | None = None
     delta_note: str = ''
@@ -69,12 +72,18 @@ class Summary:
     Attributes:
         rows: The single-task networks together, then the methods.
         headline: Of each task ``metric``, ``unit`` and ``lower_is_better``.
-        baselines: ``{task: {metric: mean over seeds}}`` of the single-task runs.
+        baselines: What Delta_m is over.
     """
 
     rows: list[Row]
     headline: dict[str, dict]
-    baselines: dict[str, dict[str, float]]
+    baselines: Baselines
+
+    @property
+    def measured(self) -> dict[str, dict[str, float]]:
+        """``{task: {metric: mean over seeds}}`` of the single-task runs."""
+        found = self.baselines.of_source(RUNS)
+        return {task: {self.headline[task]['metric']: value} for task, value in found.items()}
 
 
 def summarise(runs: Sequence[Run]) -> Summary:
@@ -90,14 +99,10 @@ def summarise(runs: Sequence[Run]) -> Summary:
         by_entry.setdefault(run.entry.label, []).append(run)
     single = [group for group in by_entry.values() if group[0].entry.role == SINGLE_TASK]
     others = [group for group in by_entry.values() if group[0].entry.role != SINGLE_TASK]
-    singles = _single_values(single)
-    rows = [_method_row(group, headline, singles, single) for group in others]
+    baselines = Baselines.of(runs, headline)
+    rows = [_method_row(group, headline, baselines) for group in others]
     if single:
-        rows.insert(0, _single_row(single))
-    baselines = {
-        task: {headline[task]['metric']: statistics.fmean(values.values())}
-        for task, values in singles.items()
-    }
+        rows.insert(0, _single_row(single, headline))
     return Summary(rows, headline, baselines)
 
 
@@ -124,23 +129,6 @@ def _value(run: Run, task: str) -> float | None:
     return run.result['headline'][task]['value'] if task in run.result['headline'] else None
 
 
-def _single_values(groups: Sequence[Sequence[Run]]) -> dict[str, dict[int, float]]:
-    """Headline of each task by seed."""
-    values: dict[str, dict[int, float]] = {}
-    owner: dict[str, str] = {}
-    for run in (run for group in groups for run in _finished(group)):
-        for task, line in run.result['headline'].items():
-            label = owner.setdefault(task, run.entry.label)
-            if label != run.entry.label:
-                raise ValueError(
-                    f"'{label}' and '{run.entry.label}' are both single-task entries of "
-                    f"'{task}'; Delta_m needs one."
-                )
-            if line['value'] is not None:
-                values.setdefault(task, {})[run.seed] = line['value']
-    return values
-
-
 def _base_row(label: str, role: str, runs: Sequence[Run]) -> Row:
     finished = _finished(runs)
     row = Row(label, role)
@@ -161,11 +149,13 @@ def _base_row(label: str, role: str, runs: Sequence[Run]) -> Row:
     return row
 
 
-def _single_row(groups: Sequence[Sequence[Run]]) -> Row:
+def _single_row(groups: Sequence[Sequence[Run]], headline: Mapping[str, dict]) -> Row:
     row = _base_row(SINGLE_TASK, SINGLE_TASK, [run for group in groups for run in group])
     finished = [_finished(group) for group in groups]
     row.seeds = tuple(sorted(set.intersection(*({r.seed for r in runs} for runs in finished))))
-    if all(finished):
+    covered = {task for runs in finished for run in runs for task in run.result['headline']}
+    # sums over some of the networks would be another quantity
+    if all(finished) and covered.issuperset(headline):
         counts = [_parameters(runs) for runs in finished]
         row.parameters = {key: sum(c[key] for c in counts) for key in counts[0]}
         steps = [_seconds(runs) for runs in finished]
@@ -176,15 +166,15 @@ def _single_row(groups: Sequence[Sequence[Run]]) -> Row:
 
 
 def _method_row(
-    runs: Sequence[Run], headline: Mapping[str, dict], singles: Mapping[str, Mapping[int, float]],
-    single: Sequence[Sequence[Run]],
+    runs: Sequence[Run], headline: Mapping[str, dict], baselines: Baselines
 ) -> Row:  # fmt: skip
     entry, finished = runs[0].entry, _finished(runs)
     row = _base_row(entry.label, entry.role, runs)
+    row.family = Path(entry.config).resolve().parent.name
     if finished:
         row.parameters = _parameters(finished)
         row.seconds_per_step = _seconds(finished)
-        row.delta_m, row.delta_note = _delta(finished, headline, singles, single)
+        row.delta_m, row.delta_note = _delta(finished, headline, baselines)
     return row
 
 
@@ -209,30 +199,34 @@ def _seconds(runs: Sequence[Run]) -> float | None:
 
 
 def _delta(
-    finished: Sequence[Run], headline: Mapping[str, dict],
-    singles: Mapping[str, Mapping[int, float]], single: Sequence[Sequence[Run]],
-) -> tuple[Stat | None, str]:  # fmt: skip
+    finished: Sequence[Run], headline: Mapping[str, dict], baselines: Baselines
+) -> tuple[Stat | None, str]:
     """Delta_m of every seed that has all tasks, over the baselines."""
-    if not single:
-        return None, 'the suite has no single-task entries'
     tasks = list(finished[0].result['headline'])
-    lacking = [task for task in tasks if task not in singles]
-    if lacking:
-        return None, f'no single-task result of {", ".join(lacking)}'
     without = [task for task in tasks if all(_value(run, task) is None for run in finished)]
+    if lacking := baselines.lacking(tasks):
+        return None, _no_baseline(lacking, baselines)
     if without:
         return None, f'no (finite) result of {", ".join(without)}'
     complete = {r.seed for r in finished if all(_value(r, task) is not None for task in tasks)}
     if not complete:
         return None, 'no seed has a (finite) result of every task'
-    baselines = {task: statistics.fmean(singles[task].values()) for task in tasks}
+    values = {task: baselines.values[task] for task in tasks}
     lower = {task for task in tasks if headline[task]['lower_is_better']}
     try:
         gains = [
-            delta_m({task: _value(run, task) for task in tasks}, baselines, lower)
+            delta_m({task: _value(run, task) for task in tasks}, values, lower)
             for run in finished if run.seed in complete
         ]  # fmt: skip
     except ValueError as error:
         return None, str(error)
     fewer = complete != {run.seed for run in finished}
     return Stat.of(gains), f'of seeds {sorted(complete)} only' if fewer else ''
+
+
+def _no_baseline(tasks: Sequence[str], baselines: Baselines) -> str:
+    said = [
+        f'{task} ({", ".join(f"{v:g}" for v in baselines.disputed[task])} in the configs)'
+        if task in baselines.disputed else task for task in tasks
+    ]  # fmt: skip
+    return f'neither a single-task run nor one baseline in the configs of {", ".join(said)}'

@@ -8,6 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from mtpeft.evaluation.details import Details
 from mtpeft.evaluation.functional import pool
 from mtpeft.evaluation.functional.pooling import Statistics
 from mtpeft.structures.multi_task_data_sample import MultiTaskDataSample, field_name
@@ -41,10 +42,17 @@ class DenseMetric(BaseMetric):
         prefix: First part of the figures' keys. Default: the task's name.
         collect_dir: Folder for ``collect_device='cpu'``.
 
+    Attributes:
+        keep_details: Set to have ``details`` after each evaluation.
+        details: Scores of single pictures, and the confusion matrix where there is one
+            (:class:`~mtpeft.evaluation.details.Details`); in the first of several processes only.
+
     Raises:
         ValueError: the task's kind is not one the metric is made for.
     """
 
+    keep_details = False
+    details: Details | None = None
     kinds: ClassVar[tuple[str, ...]]
     values: ClassVar[dict[str, MetricValue]]
 
@@ -85,6 +93,8 @@ class DenseMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Figures of the set; none where no picture has a valid label."""
+        if self.keep_details:
+            self.details = Details.of(results, self.compute, self.task.headline)
         labelled = [entry for entry in results if entry]
         return self.compute(pool(labelled)) if labelled else {}
 
