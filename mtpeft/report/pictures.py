@@ -71,7 +71,7 @@ def worst(shown: Shown) -> Html:
 def without_model(run: RunFiles, draw_input: bool) -> Html:
     """The last drawing of an evaluation, and how to see more."""
     ask = join(tag('p', _ASK.replace('\n', ' '), class_='note'),
-               tag('pre', f'mtpeft report {run.path.name} --pictures 6'))  # fmt: skip
+               tag('pre', f'mtpeft report {run.shown_path} --pictures 6'))  # fmt: skip
     if run.drawing is None or not draw_input:
         return ask
     picture = Image.open(run.drawing).convert('RGB')

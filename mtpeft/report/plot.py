@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from mtpeft.report.html import Html, join, tag
 
 _WIDTH, _HEIGHT = 460, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 14, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 14, 42
 COLOURS = 8
 Points = tuple[Sequence[float], Sequence[float]]
 
@@ -117,7 +117,7 @@ def scatter(
         place = _free(at, high, len(name), left, taken)
         anchor = 'end' if left else 'start'
         label = tag('text', name, x=at - 8 if left else at + 8, y=place + 4, text_anchor=anchor)
-        dot = tag('circle', tag('title', f'{name}: {y:+.2f}, {x:,.0f}'), cx=at, cy=high, r=4.5)
+        dot = tag('circle', tag('title', f'{name}: {y:+.2f}, {x:.3f}'), cx=at, cy=high, r=4.5)
         marks.append(tag('a', bar, dot, label, href=links.get(name)))
     svg = tag('svg', axes_marks(x_axis, y_axis, x_label, y_label), marks,
               viewBox=f'0 0 {_WIDTH} {_HEIGHT}', role='img', aria_label=title)  # fmt: skip

@@ -60,6 +60,12 @@ class RunFiles:
         return self.path.resolve().name
 
     @property
+    def shown_path(self) -> str:
+        """The folder in commands: its name, in suites with the label above it."""
+        path = self.path.resolve()
+        return f'{path.parent.name}/{path.name}' if self.recipe else path.name
+
+    @property
     def config(self) -> Config | None:
         """The config, which is Python of the user's own run."""
         return Config.fromfile(self.config_file) if self.config_file else None

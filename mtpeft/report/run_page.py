@@ -66,11 +66,11 @@ def tiles(run: RunFiles) -> Html:
         found.append(('left without pruned components', _short(left)))
     meta = run.checkpoint.get('meta') or {}
     done = run.train[-1] if run.train else {}
-    if done.get('iter'):
-        epochs = f', {done["epoch"]} epochs' if 'epoch' in done else ''
-        found.append((f'iterations logged{epochs}', f'{done["iter"]:,}'))
-    elif meta.get('iter'):
-        found.append(('iterations', f'{meta["iter"]:,}'))
+    steps = run.result.get('iterations') or meta.get('iter') or done.get('iter')
+    if steps:
+        epochs = run.result.get('epochs') or meta.get('epoch')
+        words = f'iterations, {epochs} epochs' if epochs and run.by_epoch else 'iterations'
+        found.append((words, f'{steps:,}'))
     return tag('div', [tag('div', tag('b', value), tag('span', name)) for name, value in found],
                class_='tiles')  # fmt: skip
 

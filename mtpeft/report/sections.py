@@ -85,8 +85,8 @@ def _metric_row(task: DenseTask, metric: str, value: float, baseline: float | No
     before = '' if baseline is None else number(baseline, unit)
     return [
         task.name.replace('_', ' ') if headline else '', words,
-        tag('b', shown) if headline else shown, tag('td', f'{unit} {arrow}'.strip()), before,
-        delta_cell(delta),
+        tag('b', shown) if headline else shown,
+        tag('td', f'{unit} {arrow}'.strip(), class_='unit'), before, delta_cell(delta),
     ]  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def provenance(run: RunFiles) -> Html:
 
 
 def _commands(run: RunFiles) -> list[str]:
-    folder = shlex.quote(run.path.name)
+    folder = shlex.quote(run.shown_path)
     config_file = run.config_name or 'CONFIG'
     named = run.recipe.get('config') or run.result.get('config') or config_file
     words = ['mtpeft', 'train', str(named)]

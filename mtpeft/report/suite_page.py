@@ -76,14 +76,14 @@ def overview(runs: Sequence[RunFiles]) -> Html:
     body = [_cells(row, headline, best) for row in rows]
     note = f'Mean ± standard deviation over seeds; bold is best. Δm is over {over}.'
     points = {
-        row.label: (row.trainable, statistics.fmean(row.delta), _deviation(row.delta))
+        row.label: (row.trainable / 1e6, statistics.fmean(row.delta), _deviation(row.delta))
         for row in rows if row.delta
     }  # fmt: skip
     plot = None
     if len(points) > 1:
         links = {row.label: f'#{run_anchor(row.runs[0])}' for row in rows if row.runs}
         title = 'Δm against trainable parameters'
-        chart = scatter(title, points, 'trainable parameters', 'Δm (%)', links)
+        chart = scatter(title, points, 'trainable parameters (millions)', 'Δm (%)', links)
         plot = tag('div', chart, class_='charts wide')
     return join(table(header, body, numbers=1), tag('p', note, class_='note'), plot)
 
@@ -105,7 +105,10 @@ def _cells(row: Row, headline: dict[str, dict], best: dict[str, float | None]) -
         [tag('a', run.path.name.removeprefix('seed'), href=f'#{run_anchor(run)}'), ' ']
         for run in row.runs
     ]
-    lost = f'({len(row.others)} without a result)' if row.others else None
+    lost = [
+        tag('a', f'{run.path.name.removeprefix("seed")} (no result)', href=f'#{run_anchor(run)}')
+        for run in row.others
+    ]
     count = '' if row.trainable is None else f'{row.trainable / 1e6:.3f} M'
     return [*cells, delta, count, join(seeds, lost)]
 

@@ -107,6 +107,53 @@ def faar_nyud_ranks(args: argparse.Namespace) -> None:
           '--out', args.out / 'faar_nyud_ranks.png')  # fmt: skip
 
 
+def scenes_delta_m(args: argparse.Namespace) -> None:
+    _delta(args.out / 'scenes_delta_m.png', 'Rendered scenes, six tasks', 'human_parts mIoU')
+
+
+def nyud_delta_m(args: argparse.Namespace) -> None:
+    _delta(args.out / 'nyud_delta_m.png', 'NYUDv2, three tasks', 'semseg mIoU')
+
+
+def _delta(target: Path, title: str, column: str) -> None:
+    """Delta_m against parameters, of the last table in docs/benchmarks.md with such columns."""
+    from mtpeft.apis.suite.plot import plot_delta
+    from mtpeft.apis.suite.summary import SINGLE_TASK, Row, Stat
+
+    tables: list[list[dict[str, str]]] = []
+    header: list[str] = []
+    for line in (ROOT / 'docs' / 'benchmarks.md').read_text(encoding='utf-8').splitlines():
+        cells = [cell.strip() for cell in line.strip('|').split('|')]
+        if not line.startswith('|'):
+            header = []
+        elif not header:
+            header = cells
+            tables.append([])
+        elif not cells[0].startswith('--'):
+            tables[-1].append(dict(zip(header, cells, strict=False)))
+    wanted = [
+        rows for rows in tables
+        if rows and {'Δm % ↑', 'trainable M'} <= set(rows[0])
+        and any(name.startswith(column) for name in rows[0])
+        and len([name for name in rows[0] if 'mIoU' in name]) == (3 if 'parts' in column else 1)
+    ]  # fmt: skip
+    if not wanted:
+        raise NotMade(f'docs/benchmarks.md has no such table with {column}')
+    rows = []
+    for cells in wanted[0]:
+        label = cells['method'].split('[')[0]
+        if label.endswith('_random'):
+            continue  # so far below that it would press the others together
+        found = sorted((ROOT / 'configs').glob(f'*/{label}_*.py'))
+        rows.append(Row(
+            label, SINGLE_TASK if label == SINGLE_TASK else 'method',
+            family=found[0].parent.name if found else label,
+            delta_m=Stat.of([float(cells['Δm % ↑'])]),
+            parameters=dict(trainable=round(1e6 * float(cells['trainable M']))),
+        ))  # fmt: skip
+    target.write_bytes(plot_delta(rows, title)['png'])
+
+
 def lanes(args: argparse.Namespace) -> None:
     if args.out != OUT:
         raise NotMade('docs/draw_lanes.py writes into docs/images alone')
@@ -128,6 +175,7 @@ IMAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     'faar_grid.jpg': faar_grid, 'scenes_grid.jpg': scenes_grid, 'nyud_grid.jpg': nyud_grid,
     'faar_ranks.png': faar_ranks, 'faar_spectra.png': faar_spectra,
     'sinewich_omega.png': sinewich_omega, 'faar_nyud_ranks.png': faar_nyud_ranks,
+    'scenes_delta_m.png': scenes_delta_m, 'nyud_delta_m.png': nyud_delta_m,
     'lanes.png': lanes, 'report.jpg': report,
 }  # fmt: skip
 
@@ -135,8 +183,6 @@ IMAGES: dict[str, Callable[[argparse.Namespace], None]] = {
 OTHERS = {
     'demo.jpg': 'a screenshot of mtpeft demo, by hand',
     'faar_plus_nyud_ranks.png': 'rank_report.py of the run of configs/faar/faar-plus_*_nyud.py',
-    'scenes_delta_m.png': 'mtpeft compare --suite scenes, all rows; it is delta_m.png there',
-    'nyud_delta_m.png': 'mtpeft compare --suite nyud, all rows; it is delta_m.png there',
     'mtlora_tasks.png': 'analysis_tools/benchmark.py, a sweep on a quiet machine',
     'mtlora_ranks.png': 'analysis_tools/benchmark.py, a sweep on a quiet machine',
     'mtlora_sizes.png': 'analysis_tools/benchmark.py, a sweep on a quiet machine',
