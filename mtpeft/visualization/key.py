@@ -13,6 +13,7 @@ from mtpeft.visualization.sheet import GREY, Sheet, text_width
 Range = tuple[float, float]
 _RIM = (150, 150, 150)
 _BACKGROUND = 'background'
+_SEEN = 0.002  # of a map: less of it is not seen
 
 
 def draw_key(
@@ -86,7 +87,7 @@ def draw_legend(
     bars = {name: ranges[name] for name in shown if ranges.get(name) is not None}
     line, strip = 1.36 * size, 2.7 * size
     room = height - strip * len(bars)
-    wanted = line * (1.2 + max(map(len, named.values()))) if named else 0
+    wanted = line * (2.2 + max(map(len, named.values()))) if named else 0
     for name in shown:
         lit = tasks[name].kind == 'binary' and not tasks[name].lines
         if lit and room - strip >= wanted:
@@ -96,7 +97,8 @@ def draw_legend(
         at, wide = left + column * part, part - 0.8 * size
         sheet.text(at, top + size, name.replace('_', ' '), size, bold=True, room=wide)
         below = (at, top + 1.2 * line, wide, min(wanted, room) - 1.2 * line)
-        draw_names(sheet, below, tasks[name], numbers, size)
+        unlabelled = any((~tasks[name].valid(array)).mean() > _SEEN for array in shown[name])
+        draw_names(sheet, below, tasks[name], numbers, size, unlabelled)
     vectors = [n for n in shown if tasks[n].kind == 'vectors' and tasks[n].channels == 3]
     free = room - wanted - 0.5 * line
     if vectors and free > 6.5 * size:
@@ -124,9 +126,13 @@ def class_name(task: DenseTask, number: int) -> str:
 
 
 def draw_names(
-    sheet: Sheet, box: Box, task: DenseTask, numbers: list[int], size: float
+    sheet: Sheet, box: Box, task: DenseTask, numbers: list[int], size: float,
+    unlabelled: bool = False,
 ) -> None:  # fmt: skip
-    """Swatches and names of classes, given the most important first, below each other."""
+    """Swatches and names of classes, given the most important first, below each other.
+
+    With ``unlabelled``, the grey of pixels without a label is named last, where there is room.
+    """
     left, top, width, height = box
     line = 1.36 * size
     room = max(int(height / line + 0.01), 1)
@@ -141,9 +147,14 @@ def draw_names(
         sheet.text(left + 1.45 * size, base, class_name(task, number), size,
                    room=width - 1.5 * size)  # fmt: skip
     if len(numbers) > len(shown):
-        text = f'and {len(numbers) - len(shown)} more'
+        text, unlabelled = f'and {len(numbers) - len(shown)} more', False
         sheet.text(left + 1.45 * size, top + len(shown) * line + size, text, size, colour=GREY,
                    room=width - 1.5 * size)  # fmt: skip
+    if unlabelled and len(shown) < room:
+        base = top + len(shown) * line + size
+        grey = tuple(map(int, colorize(task, np.full((1, 1), task.ignore_value))[0, 0]))
+        sheet.fill((left, base - 0.86 * size, size, size), grey)
+        sheet.text(left + 1.45 * size, base, 'no label', size, room=width - 1.5 * size)
 
 
 def draw_half_sphere(sheet: Sheet, box: Box, task: DenseTask, size: float) -> None:

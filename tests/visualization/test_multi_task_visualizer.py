@@ -131,6 +131,18 @@ def test_the_legend_names_what_occurs_and_the_ends_of_the_values():
     assert not {'background', 'upper legs', 'upper arms'} & set(said)
 
 
+def test_the_legend_names_pixels_without_a_label():
+    visualizer = MultiTaskVisualizer(tasks=['human_parts'], height=160)
+    made = MultiTaskDataSample()
+    label = torch.full((1, 160, 160), 2)
+    made.set_gt('human_parts', label)
+    made.set_pred('human_parts', label.clone())
+    image = np.zeros((160, 160, 3), np.uint8)
+    assert 'no label' not in texts(visualizer.sheet([image], [made]))
+    label[:, :9] = 255
+    assert 'no label' in texts(visualizer.sheet([image], [made]))
+
+
 def test_columns_are_named_once(visualizer):
     image = np.zeros((64, 96, 3), np.uint8)
     both = visualizer.sheet([image, image], [sample(['sal'], ['sal'])] * 2)

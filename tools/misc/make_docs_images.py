@@ -2,7 +2,7 @@
 
     python tools/misc/make_docs_images.py                      # those that need no run
     python tools/misc/make_docs_images.py --scenes SUITE --first-run WORK_DIR --nyud SUITE
-    python tools/misc/make_docs_images.py --only faar_grid.jpg lanes.png
+    python tools/misc/make_docs_images.py --only faar_grid.png lanes.png
 
 --scenes is the folder of `mtpeft compare --suite scenes mtlora faar sinewich`, --nyud that of
 `mtpeft compare --suite nyud_lr`, --first-run the work dir of `mtpeft train
@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / 'docs' / 'images'
 SHIPPED = 'mtpeft:faar_efficientnet-lite2_scenes'
 #: of the validation set: persons, furniture, an animal
-SCENES = (0, 50)
-ROOMS = (0, 60)
+SCENES = (0,)
+ROOMS = (0,)
 ORDER = ('semseg', 'human_parts', 'sal', 'normals', 'depth', 'edge')
 
 
@@ -55,7 +55,7 @@ def faar_grid(args: argparse.Namespace) -> None:
     dataset = DATASETS.build(model.cfg.val_dataloader.dataset)
     pictures = [dataset[i] for i in SCENES]
     sheet = compare_predictions({'prediction': model}, pictures, density=1.05, tasks=ORDER)
-    sheet.save(args.out / 'faar_grid.jpg')
+    sheet.save(args.out / 'faar_grid.png')
 
 
 def scenes_grid(args: argparse.Namespace) -> None:
@@ -66,8 +66,9 @@ def scenes_grid(args: argparse.Namespace) -> None:
         for label, shown in labels.items()
     }
     dataset = DATASETS.build(next(iter(found.values())).cfg.val_dataloader.dataset)
-    sheet = compare_predictions(found, [dataset[SCENES[0]]], density=1.1, tasks=ORDER)
-    sheet.save(args.out / 'scenes_grid.jpg')
+    pictures = [dataset[i] for i in SCENES]
+    sheet = compare_predictions(found, pictures, 120, tasks=ORDER)
+    sheet.save(args.out / 'scenes_grid.png')
 
 
 def nyud_grid(args: argparse.Namespace) -> None:
@@ -82,7 +83,7 @@ def nyud_grid(args: argparse.Namespace) -> None:
     sheet = compare_predictions(
         found, [dataset[i] for i in ROOMS], 140, False, 1.25, ('semseg', 'depth', 'normals')
     )  # fmt: skip
-    sheet.save(args.out / 'nyud_grid.jpg')
+    sheet.save(args.out / 'nyud_grid.png')
 
 
 def faar_ranks(args: argparse.Namespace) -> None:
@@ -172,7 +173,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 IMAGES: dict[str, Callable[[argparse.Namespace], None]] = {
-    'faar_grid.jpg': faar_grid, 'scenes_grid.jpg': scenes_grid, 'nyud_grid.jpg': nyud_grid,
+    'faar_grid.png': faar_grid, 'scenes_grid.png': scenes_grid, 'nyud_grid.png': nyud_grid,
     'faar_ranks.png': faar_ranks, 'faar_spectra.png': faar_spectra,
     'sinewich_omega.png': sinewich_omega, 'faar_nyud_ranks.png': faar_nyud_ranks,
     'scenes_delta_m.png': scenes_delta_m, 'nyud_delta_m.png': nyud_delta_m,
