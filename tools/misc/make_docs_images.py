@@ -10,6 +10,7 @@ faar_efficientnet-lite2_scenes`. Of NYUDv2 no photograph is drawn. Screenshots n
 """
 
 import argparse
+import json
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -200,7 +201,8 @@ def _run(suite: Path | None, label: str, option: str) -> Path:
 
 
 def _config(run: Path) -> Path:
-    return sorted(run.glob('*/vis_data/config.py'))[-1]
+    """The config that the run was started with: its tasks have their order."""
+    return ROOT / json.loads((run / 'recipe.json').read_text())['config']
 
 
 def _last(run: Path) -> Path:
@@ -250,7 +252,7 @@ def _screenshots(page: Path, target: Path) -> None:
             view = dict(width=width, height=height)
             shown = opened.new_page(viewport=view, color_scheme=scheme)
             shown.goto(page.resolve().as_uri() + ('' if scheme == 'light' else part))
-            shown.wait_for_timeout(300)
+            shown.wait_for_timeout(1500)  # it scrolls
             shots.append(Image.open(io.BytesIO(shown.screenshot())).convert('RGB'))
         opened.close()
     whole = Image.new('RGB', (sum(s.width for s in shots) + 24, shots[0].height), 'white')
