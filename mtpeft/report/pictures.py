@@ -64,7 +64,7 @@ def worst(shown: Shown) -> Html:
     among = len(scored.indices)
     about = f'Judged one by one: {among} of {length} validation pictures.'
     parts = [_worst_of(shown, scored, task) for name, task in shown.tasks.items()
-             if name in scored.scores]  # fmt: skip
+             if name in scored.details]  # fmt: skip
     return join(tag('p', about, class_='note'), parts)
 
 

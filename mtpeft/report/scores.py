@@ -1,8 +1,7 @@
 """Each picture's own score, of a run's model on its validation pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import isfinite
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
-from mtpeft.evaluation.functional import pool
+from mtpeft.evaluation.details import Details
 from mtpeft.evaluation.metrics.base import DenseMetric
 from mtpeft.registry import METRICS
 from mtpeft.structures import MultiTaskDataSample
@@ -23,11 +22,11 @@ class Scored:
 
     Attributes:
         indices: Which pictures of the data set.
-        scores: Of each task the headline metric of each of them alone, NaN without a label.
+        details: Of each task the headline metric of each of them alone.
     """
 
     indices: Sequence[int]
-    scores: dict[str, list[float]] = field(default_factory=dict)
+    details: Mapping[str, Details]
 
     def worst(self, task: DenseTask, number: int) -> list[tuple[int, float]]:
         """Indices and scores of the worst pictures, the worst first.
@@ -35,13 +34,12 @@ class Scored:
         Example:
             >>> from mtpeft.tasks import build_tasks
             >>> depth = build_tasks(['depth'])['depth']
-            >>> Scored([4, 7, 9], dict(depth=[0.1, float('nan'), 0.3])).worst(depth, 2)
+            >>> Scored([4, 7, 9], dict(depth=Details([0.1, None, 0.3]))).worst(depth, 2)
             [(9, 0.3), (4, 0.1)]
         """
-        pairs = zip(self.indices, self.scores[task.name], strict=True)
-        judged = [(index, score) for index, score in pairs if isfinite(score)]
-        sign = -1 if task.lower_is_better else 1
-        return sorted(judged, key=lambda pair: (sign * pair[1], pair[0]))[:number]
+        details = self.details[task.name]
+        worst, _ = details.ranked(number, task.lower_is_better)
+        return [(self.indices[place], details.scores[place]) for place in worst]
 
 
 def predict(model: nn.Module, items: Sequence[dict]) -> list[MultiTaskDataSample]:
@@ -57,12 +55,14 @@ def score(model: nn.Module, dataset: Any, indices: Sequence[int]) -> Scored:
     Tasks whose metric keeps nothing of a single picture (those of other packages) are left out.
     """
     metrics = _metrics(model.tasks)
-    made = Scored(indices, {name: [] for name in metrics})
     for index in indices:
         (sample,) = predict(model, [dataset[index]])
-        for name, metric in metrics.items():
-            made.scores[name].append(_score(metric, sample))
-    return made
+        for metric in metrics.values():
+            metric.process(None, [sample.to_dict()])
+    return Scored(indices, {
+        name: Details.of(metric.results, metric.compute, metric.task.headline)
+        for name, metric in metrics.items()
+    })  # fmt: skip
 
 
 def spread(length: int, number: int) -> list[int]:
@@ -82,15 +82,3 @@ def _metrics(tasks: Mapping[str, DenseTask]) -> dict[str, DenseMetric]:
         if kind is not None and issubclass(kind, DenseMetric):
             built[name] = METRICS.build(dict(task.metric) | dict(task=task))
     return built
-
-
-def _score(metric: DenseMetric, sample: MultiTaskDataSample) -> float:
-    metric.results.clear()
-    try:
-        metric.process(None, [sample.to_dict()])
-    except KeyError:  # a label of a task that this model does not predict
-        return float('nan')
-    (entry,) = metric.results
-    if not entry:
-        return float('nan')
-    return float(metric.compute(pool([entry])).get(metric.task.headline, float('nan')))
