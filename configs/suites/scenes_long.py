@@ -8,6 +8,7 @@ cfg_options = {
     'model.img_size': (128, 128),
     'train_cfg.max_epochs': 30,
     'train_cfg.val_interval': 10,
+    'train_cfg.dynamic_intervals': None,
     # warm-up of two epochs, then cosine to the end
     'param_scheduler.0.end': 2,
     'param_scheduler.1.begin': 2,

@@ -50,10 +50,13 @@ parameters = dict(zip(
     ('trainable', 'without_decoder', 'without_decoder_and_unused'), config['counts'], strict=True
 ))  # fmt: skip
 metrics = {f'{task}/{line["metric"]}': line['value'] for task, line in headline.items()}
-(args.work_dir / 'result.json').write_text(json.dumps(dict(
+# whole or not at all, as the hook writes it
+file = args.work_dir / 'result.json.part'
+file.write_text(json.dumps(dict(
     recipe=options['default_hooks.result.recipe'], config=args.config, seed=args.seed, epochs=1,
     metrics=metrics, headline=headline, parameters=dict(parameters, components={}),
     seconds_per_step=config['seconds'][args.seed], peak_memory_mb=100.0 + args.seed,
     peak_memory_of='process', commit='abc', date='2030-01-01',
     host=dict(cpus=2, threads=1, torch='2', device='cpu'),
 )))  # fmt: skip
+file.rename(args.work_dir / 'result.json')

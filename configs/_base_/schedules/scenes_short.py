@@ -24,7 +24,10 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=6)
+# validated after epochs 2, 4, 5 and 6
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=6, val_interval=2, dynamic_intervals=[(5, 1)]
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)

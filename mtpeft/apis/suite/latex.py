@@ -35,7 +35,7 @@ def latex(content: Content) -> str:
         r'\begin{table}', r'  \centering', f'  \\caption{{{escape(_caption(content))}}}',
         f'  \\label{{tab:{"".join(c if c.isalnum() else "-" for c in content.suite.name)}}}',
         f'  \\begin{{tabular}}{{l{"r" * (len(table.columns) - 1)}}}',
-        r'    \toprule', _line([_title(column) for column in table.columns]), r'    \midrule',
+        r'    \toprule', *_header(table), r'    \midrule',
         *(_line(list(map(_cell, row))) for row in table.rows),
         r'    \bottomrule', r'  \end{tabular}', r'\end{table}',
     ]  # fmt: skip
@@ -82,10 +82,17 @@ def _caption(content: Content) -> str:
     ]))  # fmt: skip
 
 
-def _title(column: Column) -> str:
+def _header(table: Table) -> list[str]:
+    return [_line(cells) for cells in zip(*map(_title, table.columns), strict=True)]
+
+
+def _title(column: Column) -> tuple[str, str]:
+    """Two lines: the task, and its metric with unit and arrow."""
     arrow = {None: '', True: '↓', False: '↑'}[column.lower_is_better]
-    unit = f'({column.unit})' if column.unit else ''
-    return escape(' '.join(filter(None, (column.title, unit, arrow))))
+    task, _, metric = column.title.partition(' ')
+    unit = '°' if column.unit == 'deg' else column.unit
+    below = ' '.join(filter(None, (metric, f'({unit})' if unit else '', arrow)))
+    return escape(task.replace('_', ' ')), escape(below.replace('_', ' '))
 
 
 def _cell(cell: Cell) -> str:

@@ -34,12 +34,12 @@ def delta_is_over(summary: Summary) -> str:
                       for task, value in configs.items())  # fmt: skip
     over = {
         (True, False): 'the single-task runs of this suite',
-        (False, True): f'the baselines that the configs name ({named}); the suite has no '
+        (False, True): f'the baselines that the configs name ({named}), since the suite has no '
                        'finished single-task run',
         (True, True): f'the single-task runs of this suite and, where there is none, the '
                       f'baselines that the configs name ({named})',
     }[bool(runs), bool(configs)]  # fmt: skip
-    return f'Δm: mean relative gain over {over}, in percent; positive is better.'
+    return f'Δm: mean relative gain in percent (positive is better) over {over}.'
 
 
 def test_of(content: Content) -> list[str]:

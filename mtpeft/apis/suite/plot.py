@@ -56,7 +56,7 @@ def draw_delta(rows: Sequence[Row], title: str) -> Figure:
     points = [(row.parameters['trainable'] / 1e6, row.delta_m.mean) for row in rows]
     for row, point in zip(rows, points, strict=True):
         _point(axes, row, point, styles)
-    axes.axhline(0, color='0.55', linestyle='--', linewidth=1, zorder=1)
+    axes.axhline(0, color='0.55', linestyle='--', linewidth=1, zorder=1.5)
     _decorate(axes, title)
     _front(axes, points)
     _legend(axes, styles, sum(row.role != SINGLE_TASK for row in rows))
@@ -94,10 +94,13 @@ def _decorate(axes: Axes, title: str) -> None:
     axes.margins(0.12)
     axes.set(xlabel='trainable parameters (millions)', ylabel='Δm over single-task (%)',
              title=title)  # fmt: skip
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_xlim()
+    marks = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5)
+    axes.xaxis.set_major_locator(LogLocator(subs=marks))
+    axes.set_axisbelow(True)
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter('')
-    axes.grid(True, which='major', color='0.93', zorder=0)
+    axes.grid(True, which='major', color='0.93')
     axes.spines[['top', 'right']].set_visible(False)
 
 

@@ -13,11 +13,12 @@ from mtpeft.apis.read_config import load_config
 
 #: Parts of a config that do not change the figures of a run. Delta_m is computed over the
 #: baselines of the suite, and a config may be given those after its runs are made; figures are of
-#: the last epoch, whichever checkpoints are kept.
+#: the last epoch, whichever checkpoints are kept, and however often a run was validated before.
 _NO_FIGURES = ('work_dir', 'log_level', 'visualizer', 'vis_backends', 'launcher', 'resume',
                'default_hooks.logger', 'default_hooks.visualization', 'default_hooks.frequencies',
                'default_hooks.checkpoint.save_best', 'default_hooks.checkpoint.rule', 'baselines',
-               'val_evaluator.baselines', 'test_evaluator.baselines')  # fmt: skip
+               'val_evaluator.baselines', 'test_evaluator.baselines', 'train_cfg.val_interval',
+               'train_cfg.val_begin', 'train_cfg.dynamic_intervals')  # fmt: skip
 _LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 
 

@@ -36,7 +36,7 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
 
     Example:
         >>> round(welch([1., 2., 3.], [4., 5., 7.]), 4)
-        0.0362
+        0.0419
     """
     if min(len(one), len(other)) < 2 or len(set(one)) == len(set(other)) == 1:
         return None

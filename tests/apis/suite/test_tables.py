@@ -214,13 +214,15 @@ def test_latex_says_what_markdown_says(made):
     write_report(suite, work, against='lora')
     text = (work / 'table.tex').read_text()
     body = re.search(r'\\toprule\n(.*?)\\bottomrule', text, re.S)[1]
-    rows = [line.removesuffix(r' \\').strip().split(' & ') for line in body.splitlines()]
-    header, rows = rows[0], rows[2:-1]
-    columns = len(header)
+    lines = (line.removesuffix(r' \\').removeprefix('    ') for line in body.splitlines())
+    rows = [line.split(' & ') for line in lines]
+    header, rows = rows[:2], rows[3:-1]
+    columns = len(header[0])
     assert f'\\begin{{tabular}}{{l{"r" * (columns - 1)}}}' in text
     assert all(len(row) == columns for row in rows) and body.count(r'\midrule') == 1
-    assert [as_printed(cell) for cell in header] == [
-        'method', 'semseg mIoU (%) ↑', 'depth rmse (m) ↓', 'Δm (%) ↑', 'p', 'params (M)'
+    assert [[as_printed(cell) for cell in line] for line in header] == [
+        ['method', 'semseg', 'depth', 'Δm', 'p', 'params'],
+        ['', 'mIoU (%) ↑', 'rmse (m) ↓', '(%) ↑', '', '(M)'],
     ]  # fmt: skip
     markdown = lines_of((work / 'table.md').read_text().split('## Runs')[0])
     for row in rows:
