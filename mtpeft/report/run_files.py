@@ -13,6 +13,9 @@ from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.work_dir import last_checkpoint, numbered
 
 _SCALARS = '*/vis_data/scalars.json'
+#: what records have beside the figures of an evaluation
+_NO_FIGURES = frozenset({'step', 'iter', 'epoch', 'time', 'data_time', 'memory', 'lr', 'base_lr'})
+_STATE = ('rank/', 'omega/')
 
 
 class ReportError(Exception):
@@ -74,7 +77,10 @@ class RunFiles:
     def metrics(self) -> dict[str, float]:
         """Figures of the last evaluation."""
         found = self.result.get('metrics') or (self.val[-1] if self.val else {})
-        return {key: value for key, value in found.items() if '/' in key and value is not None}
+        return {
+            key: value for key, value in found.items()
+            if key not in _NO_FIGURES and not key.startswith(_STATE) and value is not None
+        }  # fmt: skip
 
     @property
     def by_epoch(self) -> bool:
@@ -125,7 +131,7 @@ def _add(run: RunFiles, records: list[dict]) -> None:
     ranks = [r for r in others if 'rank/mean' in r]
     evaluations = [
         r for r in others
-        if any('/' in key and not key.startswith(('rank/', 'omega/')) for key in r)
+        if any(key not in _NO_FIGURES and not key.startswith(_STATE) for key in r)
     ]  # fmt: skip
     for kept, found in ((run.ranks, ranks), (run.val, evaluations)):
         if found:

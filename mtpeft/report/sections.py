@@ -49,6 +49,11 @@ def results(run: RunFiles, tasks: Tasks, baselines: Baselines) -> Html:
                  if k.startswith(f'{name}/')}  # fmt: skip
         for metric, value in found.items():
             rows.append(_metric_row(task, metric, value, baselines.get(name, {}).get(metric)))
+    rows += [
+        ['', key, f'{value:.4g}', '', '', '']
+        for key, value in run.metrics.items()
+        if isinstance(value, int | float) and key.split('/')[0] not in ('mtl', *tasks)
+    ]
     known = bool(baselines)
     header = ['task', 'metric', 'value', '', *(['baseline', 'delta %'] if known else [])]
     body = table(header, rows if known else [row[:4] for row in rows], numbers=2)

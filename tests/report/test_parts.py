@@ -10,7 +10,7 @@ from mtpeft.report.adapters import frequencies
 from mtpeft.report.html import Html, tag
 from mtpeft.report.plot import Axis, line_chart, scatter
 from mtpeft.report.run_files import RunFiles, read_run
-from mtpeft.report.sections import components
+from mtpeft.report.sections import components, results
 
 
 def test_text_is_escaped_and_html_is_not():
@@ -69,6 +69,16 @@ def test_a_resumed_run_counts_from_where_it_went_on(tmp_path):
         (folder / 'scalars.json').write_text('\n'.join([*lines, '{"iter": 4']))
     train = read_run(tmp_path).train
     assert [(r['iter'], r['loss']) for r in train] == [(10, 1), (20, 1), (21, 2), (31, 2)]
+
+
+def test_figures_of_other_metrics_are_shown(tmp_path):
+    folder = tmp_path / '1' / 'vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('{"mIoU": 31.25, "time": 0.5, "step": 3}')
+    (folder / 'config.py').write_text('model = dict()')
+    run = read_run(tmp_path)
+    assert run.metrics == {'mIoU': 31.25}
+    assert '31.25' in results(run, {}, {}) and not run.ranks
 
 
 def test_parameters_are_read_from_the_log_where_no_result_is():
