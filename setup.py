@@ -54,7 +54,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mtpeft', 'mtpeft.*']),
-    package_data={'mtpeft': ['weights/*', 'py.typed', '.mim/model-index.yml']},
+    package_data={'mtpeft': ['weights/*', 'py.typed', '.mim/model-index.yml', 'report/page.*']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['mtpeft = mtpeft.cli:main']},
     python_requires='>=3.10',

@@ -47,8 +47,12 @@ MAY_IMPORT = {
         'hooks', 'visualization', 'optim', 'converters', 'checkpoints', 'models', 'evaluation',
         'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
     ),
+    'report': (
+        'apis', 'visualization', 'checkpoints', 'evaluation', 'adapters', 'structures', 'tasks',
+        'registry', 'utils', 'version',
+    ),
     'cli': (
-        'apis', 'export', 'benchmark', 'hooks', 'visualization', 'checkpoints', 'models',
+        'report', 'apis', 'export', 'benchmark', 'hooks', 'visualization', 'checkpoints', 'models',
         'evaluation', 'datasets', 'adapters', 'structures', 'tasks', 'registry', 'utils', 'version',
     ),
     '__main__': ('cli',),

@@ -1,6 +1,6 @@
 """Predictions for pictures, without a Runner."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,11 @@ from mtpeft.apis.read_config import load_config
 from mtpeft.checkpoints.files import safe_load
 from mtpeft.checkpoints.schemes import use_safe_loading
 from mtpeft.models.backbones.pretrained import shipped
-from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph
+from mtpeft.utils.requested import requested_tasks
+from mtpeft.visualization.comparison import TRUTH, draw_comparison
+from mtpeft.visualization.panels import with_margin
+from mtpeft.visualization.sheet import Sheet, stacked
+from mtpeft.visualization.visualizer import MultiTaskVisualizer, array_of, photograph
 
 _SHIPPED = 'mtpeft:'
 
@@ -84,6 +88,53 @@ def draw_predictions(
         visualizer.draw(photograph(picture['inputs']), sample)
         for picture, sample in zip(pictures, samples, strict=True)
     ]
+
+
+def compare_predictions(
+    models: Mapping[str, nn.Module],
+    pictures: Sequence[dict],
+    height: int = 160,
+    draw_input: bool = True,
+    density: float = 1.0,
+    tasks: Sequence[str] | None = None,
+) -> Sheet:
+    """Draw pictures with their labels and what several models predict, a row a model.
+
+    All rows of a picture share their colours, so depth can be compared.
+
+    Args:
+        models: From :func:`init_model`, by the names of their rows; columns are the tasks of all.
+        pictures: What a data set gives, prepared as the models' configs say.
+        height: Height of one map in the drawing.
+        draw_input: Draw the photographs too, also below class maps.
+        density: Pixels a unit of ``height``.
+        tasks: Names of the columns, in their order. ``None``: all, as the models have them.
+
+    Returns:
+        The drawing; its ``save(path)`` writes .png, .jpg, .pdf or .svg.
+
+    Example:
+        >>> sheet = compare_predictions({'LoRA': one, 'FAAR': other},
+        ...                             [dataset[0]])  # doctest: +SKIP
+        >>> sheet.save('figure.pdf')  # doctest: +SKIP
+    """
+    known = {name: task for model in models.values() for name, task in model.tasks.items()}
+    requested_tasks(tasks, known, 'No model')  # one that is not there is named
+    columns = {name: known[name] for name in tasks or known}
+    parts = []
+    for number, picture in enumerate(pictures):
+        rows: dict[str, dict] = {}
+        for label, model in models.items():
+            with torch.no_grad():
+                data = model.data_preprocessor(pseudo_collate([picture]), False)
+                (sample,) = model(**data, mode='predict')
+            truth = {name: array_of(gt) for name, gt in sample.gt.items()}
+            rows[TRUTH] = rows.get(TRUTH, {}) | truth
+            rows[label] = {name: array_of(pred) for name, pred in sample.pred.items()}
+        image = photograph(picture['inputs'])
+        rows = {label: maps for label, maps in rows.items() if maps}
+        parts.append(draw_comparison(columns, image, rows, height, draw_input, not number, density))
+    return with_margin(stacked(parts))
 
 
 def _config(config: str | Path | Config | None, shipped: dict | None) -> Config:

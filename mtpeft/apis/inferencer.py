@@ -251,7 +251,8 @@ class MultiTaskInferencer(BaseInferencer):
         """A drawing of each picture, ``(H, W, 3)`` uint8, RGB; none where none is wanted."""
         tasks, places = self.model.tasks, range(len(preds) if drawings else 0)
         return [
-            draw_panels(tasks, photograph(inputs[i]), arrays_of(preds[i], tasks)) for i in places
+            draw_panels(tasks, photograph(inputs[i]), arrays_of(preds[i], tasks)).array()
+            for i in places
         ]
 
     def postprocess(

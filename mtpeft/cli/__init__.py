@@ -19,6 +19,7 @@ COMMANDS = {
     'predict': 'predict pictures, folders, videos',
     'demo': 'a page in the browser: drop a picture, see maps',
     'compare': 'train several methods under one recipe, and write their table',
+    'report': 'one HTML file about a run or a suite',
     'params': 'count parameters by what they are for',
     'data': 'check, draw, make data sets',
     'publish': 'write what a run has trained as one small file',

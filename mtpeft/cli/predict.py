@@ -19,6 +19,7 @@ is predicted in windows. Nothing that is there is written over without --force.
     mtpeft predict mtpeft:faar_efficientnet-lite2_scenes photos/ --out predicted
     mtpeft predict MODEL film.mp4 'more/*.jpg' --tasks depth normals --out predicted
     mtpeft predict MODEL 0 --frames 100 --out camera
+    mtpeft predict MODEL photos/ --compare OTHER_MODEL --figures pdf --out compared
 
 Exit status: 0 when all inputs were predicted, 1 when some were not (they are listed) or MODEL
 cannot be read, 2 when inputs or options are wrong and nothing was begun, 130 after Ctrl-C, 143
@@ -53,11 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--maps', choices=('png', 'npy'), default='png',
         help='files of maps: png is small and opens everywhere, npy holds every number as it is',
     )  # fmt: skip
-    parser.add_argument(
-        '--drawings', choices=('together', 'apart'), default='together',
-        help='one drawing of all tasks, or one a task',
-    )  # fmt: skip
-    parser.add_argument('--height', type=_positive, metavar='H', help='of a map in a drawing')
+    _add_drawing_arguments(parser)
     parser.add_argument(
         '--frames', type=_positive, metavar='N', help='at most N frames of a video or a camera'
     )
@@ -72,6 +69,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              'the size it was trained on',
     )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='write over files that are there')
+
+
+def _add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--drawings', choices=('together', 'apart'), default='together',
+        help='one drawing of all tasks, or one a task',
+    )  # fmt: skip
+    parser.add_argument(
+        '--figures', choices=('png', 'jpg', 'pdf', 'svg'), default='png',
+        help='files of drawings of pictures; pdf and svg have text as vectors, for print',
+    )  # fmt: skip
+    parser.add_argument(
+        '--compare', nargs='+', default=[], metavar='MODEL',
+        help='further models: each drawing has a row a model, and the same colours in all rows',
+    )  # fmt: skip
+    parser.add_argument('--height', type=_positive, metavar='H', help='of a map in a drawing')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,15 +127,47 @@ def _job(args: argparse.Namespace, folder: Any) -> Any:
     predict = MultiTaskInferencer(model, args.tasks)
     wanted = Wanted(
         {name: model.tasks[name] for name in predict.tasks},
-        args.save, args.maps, args.drawings, args.height,
+        args.save, args.maps, args.drawings, args.height, args.figures,
     )  # fmt: skip
     said = dict(model=str(args.model), mtpeft=__version__)
     if getattr(args, 'checkpoint', None):
         said['checkpoint'] = str(args.checkpoint)
     window = WINDOW if args.window == 'auto' else args.window
     return PredictRun(
-        predict, folder, wanted, args.batch_size, args.frames, window, args.longest, said
-    )
+        predict, folder, wanted, args.batch_size, args.frames, window, args.longest, said,
+        compared=_compared(args),
+    )  # fmt: skip
+
+
+def _compared(args: argparse.Namespace) -> dict[str, Any]:
+    """The models of ``--compare`` by name, behind the one that is predicted with."""
+    from mtpeft.apis import MultiTaskInferencer
+    from mtpeft.cli.model_argument import read_model
+
+    if not args.compare:
+        return {}
+    if args.drawings == 'apart':
+        raise ValueError('--compare draws all tasks in one drawing. Leave out --drawings apart.')
+    models: dict[str, Any] = {name_of(args.model): None}
+    for model in args.compare:
+        name, number = name_of(model), 2
+        while name in models:
+            name, number = f'{name_of(model)} ({number})', number + 1
+        given = vars(args) | dict(model=model, checkpoint=None)
+        models[name] = MultiTaskInferencer(read_model(argparse.Namespace(**given)))
+    return models
+
+
+def name_of(model: Any) -> str:
+    """A short name of a model for drawings.
+
+    Example:
+        >>> name_of('mtpeft:faar_swin-pico_scenes'), name_of('runs/lora.safetensors')
+        ('faar_swin-pico_scenes', 'lora')
+    """
+    path = Path(str(model).removeprefix('mtpeft:'))
+    known = path.suffix in ('.pth', '.py', '.safetensors')
+    return path.stem if known else path.name
 
 
 def _first_screen(args: argparse.Namespace, job: Any, inputs: list) -> None:

@@ -9,13 +9,14 @@ from mmengine.runner import Runner
 from mtpeft.registry import HOOKS
 from mtpeft.utils.dist import unwrap
 from mtpeft.utils.kinds import Size
+from mtpeft.visualization.formats import suffix_of
 from mtpeft.visualization.segmentor import as_multi_task, tasks_of
-from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph, write_picture
+from mtpeft.visualization.visualizer import MultiTaskVisualizer, photograph
 
 
 @HOOKS.register_module()
 class SavePredictionsHook(Hook):
-    """Writes input, ground truth and prediction of each picture of a test, one PNG a picture.
+    """Writes input, ground truth and prediction of each picture of a test, one file a picture.
 
     Segmentors of mmsegmentation are drawn too.
 
@@ -24,14 +25,21 @@ class SavePredictionsHook(Hook):
         height: Height of one picture in a drawing, in pixels.
         draw_input: Draw the photograph too. ``False`` keeps it out, for data whose pictures must
             not be passed on.
+        suffix: What files: ``'.png'``, ``'.jpg'``, or ``'.pdf'`` and ``'.svg'`` with text as
+            vectors.
+
+    Raises:
+        ValueError: another suffix.
 
     Example:
         >>> SavePredictionsHook('out').out_dir
         PosixPath('out')
     """
 
-    def __init__(self, out_dir: str, height: Size = 240, draw_input: bool = True) -> None:
-        self.out_dir = Path(out_dir)
+    def __init__(
+        self, out_dir: str, height: Size = 240, draw_input: bool = True, suffix: str = '.png'
+    ) -> None:  # fmt: skip
+        self.out_dir, self.suffix = Path(out_dir), suffix_of(f'drawing{suffix}')
         self.visualizer = MultiTaskVisualizer(height=height, draw_input=draw_input)
 
     def after_test_iter(
@@ -40,9 +48,9 @@ class SavePredictionsHook(Hook):
         metainfo = getattr(runner.test_dataloader.dataset, 'metainfo', None)
         self.visualizer.tasks = tasks_of(unwrap(runner.model), metainfo)
         for picture, sample in zip(data_batch['inputs'], outputs, strict=True):
-            drawn = self.visualizer.draw(photograph(picture), as_multi_task(sample.cpu()))
+            sheet = self.visualizer.sheet([photograph(picture)], [as_multi_task(sample.cpu())])
             name = str(sample.get('img_id', _stem(sample))).replace('/', '_')
-            write_picture(self.out_dir / f'{name}.png', drawn)
+            sheet.save(self.out_dir / f'{name}{self.suffix}')
 
 
 def _stem(sample: Any) -> Any:

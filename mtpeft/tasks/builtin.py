@@ -8,7 +8,13 @@ from typing import Any
 
 from mtpeft.registry import TASKS
 from mtpeft.tasks.dense_task import DenseTask
-from mtpeft.tasks.palettes import HUMAN_PARTS, HUMAN_PARTS_PALETTE, PASCAL, class_palette
+from mtpeft.tasks.palettes import (
+    HUMAN_PARTS,
+    HUMAN_PARTS_PALETTE,
+    NYUD,
+    PASCAL,
+    class_palette,
+)
 from mtpeft.utils.kinds import Size
 from mtpeft.utils.suggest import hint
 
@@ -16,7 +22,8 @@ from mtpeft.utils.suggest import hint
 @TASKS.register_module()
 def semseg(num_classes: Size = 21, **overrides: Any) -> DenseTask:
     """Semantic segmentation: cross-entropy (255 ignored), mIoU. PASCAL 21 classes, NYUD 40."""
-    named = dict(classes=PASCAL) if num_classes == len(PASCAL) else {}
+    known = {len(names): dict(classes=names) for names in (PASCAL, NYUD)}
+    named = known.get(num_classes, {})
     return _task(
         overrides, name='semseg', kind='classes', channels=num_classes,
         loss=dict(type='PixelCrossEntropyLoss'), metric=dict(type='SegmentationMetric'),

@@ -7,13 +7,21 @@ PASCAL = (
     'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
     'train', 'tvmonitor',
 )  # fmt: skip
+NYUD = (
+    'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door', 'window', 'bookshelf',
+    'picture', 'counter', 'blinds', 'desk', 'shelves', 'curtain', 'dresser', 'pillow', 'mirror',
+    'floor mat', 'clothes', 'ceiling', 'books', 'refrigerator', 'television', 'paper', 'towel',
+    'shower curtain', 'box', 'whiteboard', 'person', 'night stand', 'toilet', 'sink', 'lamp',
+    'bathtub', 'bag', 'other structure', 'other furniture', 'other prop',
+)  # fmt: skip
 HUMAN_PARTS = (
     'background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs', 'lower legs',
 )  # fmt: skip
 
 # Shares of the circle of hues from one class to the next, that of class 0, and lightness in turn:
 # classes whose numbers are close differ in both. PASCAL's persons are red.
-_TURN, _FIRST, _LIGHTNESS = (5**0.5 - 1) / 2, 0.73, (0.5, 0.36, 0.64)
+# (Hues come near one another again after 13, 21 and 34 classes, so lightness has a cycle of 5.)
+_TURN, _FIRST, _LIGHTNESS = (5**0.5 - 1) / 2, 0.73, (0.5, 0.36, 0.64, 0.26, 0.72)
 _BACKGROUND = (236, 236, 236)
 
 

@@ -39,7 +39,8 @@ def html_key(
 
 
 def _names(task: DenseTask, array: np.ndarray) -> str:
-    shares = np.bincount(array.ravel().clip(0, task.channels), minlength=task.channels) / array.size
+    numbers = array.ravel().astype(np.int64).clip(0, task.channels)
+    shares = np.bincount(numbers, minlength=task.channels) / array.size
     spans = []
     for number in present_classes(task, array):
         colour = _css(colorize(task, np.full((1, 1), number))[0, 0])

@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from mtpeft.adapters.ranks.low_rank import COMMON, SHARED
@@ -22,7 +24,7 @@ from mtpeft.adapters.ranks.patterns import (
     without_idle,
 )
 
-_ROW, _GAP = 0.2, 0.6  # inches a layer, and layers between stages
+_ROW, _GAP = 0.2, 1.4  # inches a layer, and layers between stages (their name stands there)
 _PANEL = 3.4  # inches a plot beside the map
 _MAP = 'YlGnBu'
 
@@ -70,15 +72,17 @@ def draw_ranks(
     idle = idle or {}
     streams, stages = streams_of(pattern), by_stage(pattern)
     used = by_stage(without_idle(pattern, idle))
-    labels = [label for layers in stages.values() for label in short_names(list(layers))]
+    labels = [label for layers in stages.values() for label in layer_names(list(layers))]
     panels = 1 + (trajectory is not None)
-    wide = 0.62 * len(streams) + 0.085 * max(map(len, labels)) + 1.5
-    height = max(_ROW * (len(labels) + _GAP * (len(stages) - 1)) + 1.5, _PANEL * panels + 0.5)
+    wide = 0.62 * len(streams) + 0.085 * max(map(len, labels)) + 1.7
+    height = max(_ROW * (len(labels) + _GAP * len(stages)) + 2, _PANEL * panels + 0.5)
     figure = Figure(figsize=(wide + 5.2, height), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     left, right = figure.subfigures(1, 2, width_ratios=[wide, 5.2])
-    _draw_map(left.subplots(), stages, used, labels, streams)
+    axes = left.subplots()
+    _draw_map(axes, stages, used, labels, streams)
+    _draw_bar(left, axes, max(max(ranks_of(layers), default=1) for layers in used.values()))
     # panels stay as high as they are good to read, however long the list of layers is
     rest = max(height - 0.5 - _PANEL * panels, 0.01)
     axes = right.subplots(panels + 1, 1, height_ratios=[_PANEL] * panels + [rest])
@@ -89,6 +93,16 @@ def draw_ranks(
     _draw_stages(axes[panels - 1], used, streams)
     axes[0].legend(fontsize=8, frameon=False, ncols=2)
     return figure
+
+
+def layer_names(layers: Sequence[str]) -> list[str]:
+    """Names within a stage: whole, but for the word that all of its blocks share.
+
+    Example:
+        >>> layer_names(['blocks.0.attn.qkv', 'blocks.1.mlp.fc1', 'downsample.reduction'])
+        ['0.attn.qkv', '1.mlp.fc1', 'downsample.reduction']
+    """
+    return ['.'.join(filter(None, _block_and_leaf(name))) for name in layers]
 
 
 def short_names(layers: Sequence[str]) -> list[str]:
@@ -122,7 +136,7 @@ def _draw_map(
     labels: Sequence[str], streams: Sequence[str],
 ) -> None:  # fmt: skip
     largest = max(max(ranks_of(layers), default=1) for layers in used.values())
-    top, places = 0.0, []
+    top, places = _GAP, []
     for stage, layers in stages.items():
         cells, counted = (
             np.array([[ranks.get(s, 0) for s in streams] for ranks in part[stage].values()])
@@ -130,10 +144,8 @@ def _draw_map(
         )
         _draw_cells(axes, cells, counted, top, largest)
         places += [top + row + 0.5 for row in range(len(layers))]
-        axes.text(
-            len(streams) + 0.15, top + len(layers) / 2, stage, rotation=270, fontsize=8,
-            ha='left', va='center', color='0.35', clip_on=False,
-        )  # fmt: skip
+        axes.text(0, top - 0.25, stage, fontsize=8, fontweight='bold', ha='left', va='bottom',
+                  color='0.2')  # fmt: skip
         top += len(layers) + _GAP
     axes.set(xlim=(0, len(streams)), ylim=(top - _GAP, 0))
     axes.set_yticks(places, labels, fontsize=7)
@@ -166,6 +178,20 @@ def _draw_cells(
         if rank:
             axes.text(column + 0.5, top + row + 0.53, f'({rank})' if idle else str(rank),
                       ha='center', va='center', fontsize=7, color=colour)  # fmt: skip
+
+
+def _draw_bar(figure: SubFigure, axes: Axes, largest: int) -> None:
+    """What the colours of the cells mean: ranks, on a scale of logarithms."""
+    shades = ListedColormap(colormaps[_MAP](0.08 + 0.84 * np.linspace(0, 1, 256)))
+    scale = ScalarMappable(LogNorm(1, max(largest, 2)), shades)
+    bar = figure.colorbar(scale, ax=axes, orientation='horizontal', pad=0.02, fraction=0.02,
+                          aspect=40)  # fmt: skip
+    steps = [2**power for power in range(int(np.log2(max(largest, 2))) + 1)]
+    ticks = steps if largest in steps or largest < 1.3 * steps[-1] else [*steps, largest]
+    bar.set_ticks(ticks, labels=[str(tick) for tick in ticks], fontsize=8)
+    bar.minorticks_off()
+    bar.outline.set_visible(False)
+    bar.set_label('rank (number of components)', fontsize=8)
 
 
 def _style(stream: str, streams: Sequence[str]) -> dict:

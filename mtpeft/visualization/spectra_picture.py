@@ -78,6 +78,7 @@ def _draw_pictures(figure: SubFigure, filters: Mapping[str, list[FullFilter]]) -
     bar = figure.colorbar(image, ax=grid, shrink=0.5, aspect=30, pad=0.02)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
+    bar.set_label('gain 1 + δ', fontsize=9)
 
 
 def _draw_picture(axes: Axes, gain: np.ndarray, reach: float) -> AxesImage:

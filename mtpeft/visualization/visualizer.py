@@ -3,27 +3,27 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
-from mtpeft.evaluation.functional.edge_nms import suppress_non_maxima
 from mtpeft.registry import VISUALIZERS
 from mtpeft.structures import MultiTaskDataSample
 from mtpeft.tasks import DenseTask, TaskSpec, build_tasks
+from mtpeft.utils.atomic import write_atomically
 from mtpeft.utils.kinds import Size
-from mtpeft.visualization.colorize import colorize
-from mtpeft.visualization.grid import cell, grid
-from mtpeft.visualization.legend import legend
+from mtpeft.visualization.comparison import TRUTH, draw_comparison
+from mtpeft.visualization.formats import pixels, suffix_of
+from mtpeft.visualization.panels import with_margin
+from mtpeft.visualization.sheet import Sheet, stacked
 
 
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
-    """Draws the input, and below or beside it each task's ground truth and prediction.
+    """Draws the input, each task's ground truth beside it, and the predictions below that.
 
-    Predicted lines are thinned as they are before they are judged
-    (:func:`~mtpeft.evaluation.functional.edge_nms.suppress_non_maxima`).
+    Class maps are laid over the photograph. Predicted lines are thinned as they are before they
+    are judged (:func:`~mtpeft.evaluation.functional.edge_nms.suppress_non_maxima`).
 
     Args:
         name: Name of the instance.
@@ -40,7 +40,7 @@ class MultiTaskVisualizer(Visualizer):
         >>> sample.set_pred('sal', torch.ones(1, 8, 8))
         >>> visualizer = MultiTaskVisualizer(tasks=['sal'], height=32)
         >>> visualizer.draw(np.zeros((8, 8, 3), np.uint8), sample).shape
-        (54, 104, 3)
+        (61, 184, 3)
     """
 
     def __init__(
@@ -64,37 +64,42 @@ class MultiTaskVisualizer(Visualizer):
             sample: Labels, predictions, or both.
 
         Returns:
-            ``(H', W', 3)`` uint8, RGB: the input with the ground truth beside it, the predictions
-            in a second row where there is ground truth, else in the first. What the colours mean
-            stands below the input, or at the end of the first row, where a picture is 120 pixels
-            large or more. Without an input and without anything in ``sample``, one white picture.
+            ``(H', W', 3)`` uint8, RGB, see :meth:`sheet`.
         """
-        truth, pred = sample.gt, sample.pred
-        size = self.height, max(48, round(self.height * image.shape[1] / image.shape[0]))
-        ranges = {name: _range(task, truth.get(name), pred.get(name))
-                  for name, task in self.tasks.items()}  # fmt: skip
-        names = [name for name in self.tasks if name in truth or name in pred]
-        rows = [
-            [cell(_colours(self.tasks[name], data[name], kind, ranges[name]), size,
-                  f'{name.replace("_", " ")}: {kind}')
-             if name in data else cell(_blank(), size) for name in names]
-            for kind, data in (('truth', truth), ('prediction', pred)) if data
-        ]  # fmt: skip
-        rows = rows or [[]]
-        seen = {name: _array((truth if name in truth else pred)[name]) for name in names}
-        key = legend(self.tasks, seen, ranges, size)
-        if self.draw_input:
-            below = cell(_blank(), size) if key is None else key
-            starts = [cell(image, size, 'input', photo=True), below]
-            rows = [[start, *row] for start, row in zip(starts, rows, strict=False)]
-        if key is not None and not (self.draw_input and len(rows) > 1):
-            rows[0].append(key)
-        return grid([row or [cell(_blank(), size)] for row in rows])
+        return self.sheet([image], [sample]).array()
 
     def draw_all(self, images: list[np.ndarray], samples: list[MultiTaskDataSample]) -> np.ndarray:
         """Several pictures below each other."""
-        drawn = [self.draw(image, sample) for image, sample in zip(images, samples, strict=True)]
-        return grid([[picture] for picture in drawn])
+        return self.sheet(images, samples).array()
+
+    def sheet(
+        self, images: list[np.ndarray], samples: list[MultiTaskDataSample], density: float = 1.0
+    ) -> Sheet:
+        """Pictures below each other, each input with the labels and predictions of its tasks.
+
+        Predictions stand below the labels; below the input stands what the colours mean.
+
+        Args:
+            images: ``(H, W, 3)`` uint8, RGB.
+            samples: Labels, predictions, or both.
+            density: Pixels a unit of ``height``.
+
+        Returns:
+            The drawing, to be written as .png, .jpg, .pdf or .svg
+            (:meth:`~mtpeft.visualization.sheet.Sheet.save`).
+        """
+        parts, before = [], None
+        for image, sample in zip(images, samples, strict=True):
+            rows = {
+                label: {name: array_of(data[name]) for name in self.tasks if name in data}
+                for label, data in ((TRUTH, sample.gt), ('prediction', sample.pred)) if data
+            }  # fmt: skip
+            # columns that are named above are not named again
+            columns = image.shape[:2], [*map(sorted, rows.values())]
+            parts.append(draw_comparison(self.tasks, image, rows, self.height, self.draw_input,
+                                         columns != before, density))  # fmt: skip
+            before = columns
+        return with_margin(stacked(parts))
 
     def add_datasample(
         self,
@@ -105,13 +110,14 @@ class MultiTaskVisualizer(Visualizer):
         out_file: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Draw and pass the drawing to the backends, or write it to ``out_file`` (PNG)."""
-        drawn = self.draw(image, data_sample)
+        """Draw and pass the drawing to the backends, or write it to ``out_file``."""
+        sheet = self.sheet([image], [data_sample])
+        drawn = sheet.array()
         self.set_image(drawn)
         if out_file is None:
             self.add_image(name, drawn, step)
         else:
-            write_picture(out_file, drawn)
+            sheet.save(out_file)
 
 
 def photograph(picture: Tensor) -> np.ndarray:
@@ -131,43 +137,16 @@ def photograph(picture: Tensor) -> np.ndarray:
 
 
 def write_picture(path: str | Path, rgb: np.ndarray) -> None:
-    """Write ``(H, W, 3)`` RGB, the folder made if need be.
+    """Write ``(H, W, 3)`` RGB as .png or .jpg, the folder made if need be.
 
     Raises:
+        ValueError: another suffix.
         OSError: the picture could not be written.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
-        raise OSError(f'Could not write the picture {path}.')
+    write_atomically(pixels(rgb, suffix_of(path)), path)
 
 
-def _range(
-    task: DenseTask, truth: Tensor | None, pred: Tensor | None
-) -> tuple[float, float] | None:  # fmt: skip
-    """The values' range, of the truth if there is any, so that both have the same colours."""
-    if task.kind != 'values':
-        return None
-    data = pred if truth is None else truth
-    if data is None:
-        return None
-    values = data[task.valid(data)]
-    return (float(values.min()), float(values.max())) if values.numel() else None
-
-
-def _array(data: Tensor) -> np.ndarray:
+def array_of(data: Tensor) -> np.ndarray:
     """``(H, W)`` of one channel, else ``(H, W, C)``."""
     array = data.detach().cpu().float().permute(1, 2, 0).numpy()
     return array[..., 0] if array.shape[-1] == 1 else array
-
-
-def _colours(
-    task: DenseTask, data: Tensor, kind: str, value_range: tuple[float, float] | None
-) -> np.ndarray:  # fmt: skip
-    array = _array(data)
-    if task.lines and kind == 'prediction':
-        array = suppress_non_maxima(array)
-    return colorize(task, array, value_range)
-
-
-def _blank() -> np.ndarray:
-    return np.full((1, 1, 3), 255, np.uint8)

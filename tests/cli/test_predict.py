@@ -88,3 +88,13 @@ def test_wrong_numbers_are_refused(words, capsys):
     with pytest.raises(SystemExit):
         main(['predict', 'M', 'a.jpg', '--out', 'o', *words])
     assert 'expected' in capsys.readouterr().err
+
+
+def test_models_are_compared_row_below_row(model, photos, tmp_path, capsys):
+    out = tmp_path / 'out'
+    words = ['predict', 'runs/lora.pth', str(photos), '--out', str(out), '--save', 'drawings']
+    assert main([*words, '--compare', 'M', 'other/M', '--figures', 'svg', '--height', '40']) == 0
+    drawn = (out / 'drawings/a.svg').read_text()
+    assert all(f'<!-- {name} -->' in drawn for name in ('lora', 'M', 'M (2)', 'input', 'depth'))
+    assert main([*words, '--compare', 'M', '--drawings', 'apart', '--force']) == 2
+    assert 'Leave out --drawings apart' in capsys.readouterr().err

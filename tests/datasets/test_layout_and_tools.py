@@ -122,9 +122,9 @@ def test_check_dataset_counts_what_is_there(config, capsys):
     assert 'nothing is missing or broken' in text and '2 of 2 pictures readable' in text
     valid = 11 / 12
     assert f'semseg: 2 of 2 pictures have a label, {valid:.1%} of their pixels' in text
-    assert '0 9.09%' in text and '39 90.91%' in text
+    assert 'wall 9.09%' in text and 'other prop 90.91%' in text
     assert 'values from 1.500 to 2.500 m' in text and text.count('WARNING') == 1
-    assert 'WARNING: 38 of 40 classes never occur: 1, 2,' in text
+    assert 'WARNING: 38 of 40 classes never occur: floor, cabinet,' in text
     assert f'1 {1 / 16:.2%}' in text
 
 
@@ -193,10 +193,11 @@ def test_browse_dataset_draws_every_task(config, tmp_path, nyud_root):
     files = sorted(p.name for p in folder.iterdir())
     assert files == ['0000_0001.png', '0001_0002.png']
     grid = np.asarray(Image.open(folder / '0000_0001.png'))
-    assert grid.shape == (12 + 20, 16 * 5, 3)
-    normals = grid[20:, 16 * 3 : 16 * 4]
-    assert abs(int(normals[5, 5, 0]) - 127.5) > 70  # x = .6 or -.6
-    assert abs(int(normals[5, 5, 2]) - 229.5) <= 0.5  # z = -.8, blue is towards the viewer
+    wide = round(192 * 16 / 12)  # five pictures of 192 pixels in height beside one another
+    assert grid.shape[0] > 192 and grid.shape[1] > 5 * wide
+    # normals with x = .6 or -.6, z = -.8: blue is towards the viewer
+    shown = (abs(grid[..., 0] - 127.5) > 70) & (abs(grid[..., 2] - 229.5) <= 0.5)
+    assert shown.sum() > 0.5 * 192 * wide
     picture = np.asarray(Image.open(nyud_root / 'images' / '0001.jpg')).astype(int)
-    drawn = grid[20:, :16].astype(int)
-    assert min(abs(drawn - p).max() for p in (picture, picture[:, ::-1])) == 0  # RGB, maybe flipped
+    drawn = grid[grid.shape[0] - 200 : -8, 8 : 8 + wide]
+    np.testing.assert_allclose(drawn.mean((0, 1)), picture.mean((0, 1)), atol=3)  # RGB

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mtpeft.datasets.scenes.classes import CLASSES
 from mtpeft.registry import TASKS
 from mtpeft.tasks import DenseTask, build_tasks
 from mtpeft.tasks.palettes import class_palette
@@ -94,10 +95,14 @@ def test_neighbouring_classes_are_far_apart():
     assert np.linalg.norm(np.diff(colours, axis=0), axis=1).min() > 90
 
 
-def test_pascal_has_names():
+def test_pascal_and_nyud_have_names():
     task = build_tasks(dict(semseg=dict(num_classes=21)))['semseg']
     assert task.classes[15] == 'person' and task.classes[20] == 'tvmonitor'
-    assert build_tasks(dict(semseg=dict(num_classes=40)))['semseg'].classes is None
+    nyud = build_tasks(dict(semseg=dict(num_classes=40)))['semseg'].classes
+    for one in CLASSES:  # the scenes' own numbers of NYUD's classes
+        if one.name in ('wall', 'floor', 'bookshelf', 'lamp', 'person', 'sofa', 'ceiling', 'box'):
+            assert nyud[one.nyud] == one.name
+    assert build_tasks(dict(semseg=dict(num_classes=41)))['semseg'].classes is None
 
 
 @pytest.mark.parametrize(

@@ -77,25 +77,26 @@ def test_the_picture_shows_every_rank_and_the_way(saved):
     trajectory = Trajectory.of(saved['pdrs']['history'], epoch=3)
     assert (trajectory.unit, trajectory.times, trajectory.end) == ('epoch', [0, 1, 2, 3], 3)
     figure = draw_ranks(pattern, trajectory)
-    cells, way, stages, _ = figure.axes
+    cells, bar, way, stages, _ = figure.axes
     written = [t.get_text() for t in cells.texts if t.get_text().isdigit()]
     assert written == [str(r) for ranks in pattern.values() for r in ranks.values()]
     assert [t.get_text() for t in cells.get_xticklabels()] == ['shared', 'semseg', 'depth']
-    assert [t.get_text() for t in cells.get_yticklabels()] == ['0 · fc1', '0 · fc2'] * 4
+    assert [t.get_text() for t in cells.get_yticklabels()] == ['0.mlp.fc1', '0.mlp.fc2'] * 4
+    assert bar.get_xlim() == pytest.approx((1, 6))
     lines = {line.get_label(): line.get_ydata() for line in way.lines}
     assert lines.keys() == {'all', 'shared', 'semseg', 'depth'}
     for index, record in enumerate(saved['pdrs']['history']):
         ranks = [r['depth'] for r in record['ranks'].values()]
         assert lines['depth'][index] == pytest.approx(sum(ranks) / len(ranks))
     assert len(stages.lines) == 3
-    assert len(draw_ranks(pattern).axes) == 3
+    assert len(draw_ranks(pattern).axes) == 4
 
 
 def test_streams_without_effect_are_grey_and_in_no_mean(saved):
     pattern, idle = saved['meta']['rank_pattern'], saved['meta']['idle_streams']
     assert list(idle.values()) == [['shared']] * 2
     figure = draw_ranks(pattern, Trajectory.of(saved['pdrs']['history']), idle=idle)
-    cells, way, stages, _ = figure.axes
+    cells, _, way, stages, _ = figure.axes
     assert [t.get_text() for t in cells.texts].count('(6)') == 2
     shared = {line.get_label(): line.get_ydata() for line in stages.lines}['shared']
     assert np.isnan(shared[3]) and not np.isnan(shared[:3]).any()

@@ -29,7 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
-    parser.add_argument('--out', default='spectra.png', help='picture to write (spectra.png)')
+    parser.add_argument(
+        '--out', default='spectra.png', help='picture to write: .png, .pdf or .svg (spectra.png)'
+    )
     add_config_arguments(parser)
     return parser.parse_args()
 

@@ -51,7 +51,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', metavar='CONFIG', help='path of the config')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='path of the checkpoint')
-    parser.add_argument('--out', default='omega.png', help='picture to write (omega.png)')
+    parser.add_argument(
+        '--out', default='omega.png', help='picture to write: .png, .pdf or .svg (omega.png)'
+    )
     parser.add_argument(
         '--site', metavar='NAME',
         help='layer whose singular values are drawn, as the table names it; default: the largest',
@@ -185,11 +187,10 @@ def main() -> None:
         print(f'Effective rank of what {site.name} adds, over training:')
         print(way_table(site.name, history) + '\n')
     source = next(s for s in sources.values() if site in s.sites)
-    path = Path(args.checkpoint).resolve()
     figure = draw_omega(
         site.tasks, site.name, spectra_of(site), rows,
         OmegaTrajectory.of(history) if history else None, source.name, source.bounds,
-        f'Frequencies of {path.parent.name}/{path.name}',
+        'Frequencies of the tasks, and what they do to ranks',
     )  # fmt: skip
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,9 @@ _SUFFIXES = ('.pth', '.safetensors')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', metavar='WORK_DIR|CKPT', help='work dir, or a checkpoint')
-    parser.add_argument('--out', default='ranks.png', help='picture to write (ranks.png)')
+    parser.add_argument(
+        '--out', default='ranks.png', help='picture to write: .png, .pdf or .svg (ranks.png)'
+    )
     return parser.parse_args()
 
 
@@ -115,6 +117,12 @@ def adapter_parameters(saved: Mapping) -> int:
     return sum(v.numel() for k, v in saved['state_dict'].items() if '.adapter.' in k)
 
 
+def _title(meta: Mapping, used: RankPattern) -> str:
+    """What the picture shows; the file is named in what is printed."""
+    after = f' after {meta["iter"]:,} iterations' if meta.get('iter') else ''
+    return f'Rank of each layer{after} (mean {mean_rank(used):.1f})'
+
+
 def main() -> None:
     args = parse_args()
     path = find_checkpoint(Path(args.source))
@@ -132,7 +140,7 @@ def main() -> None:
               f'from mean rank {start:.2f}.')  # fmt: skip
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    title = f'Ranks of {path.resolve().parent.name}/{path.name}'
+    title = _title(saved['meta'], without_idle(pattern, idle))
     draw_ranks(pattern, trajectory, title, idle).savefig(out)
     print(f'Drawn in {out}.')
 

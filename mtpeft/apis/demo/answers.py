@@ -8,8 +8,8 @@ import numpy as np
 
 from mtpeft.apis.inferencer import MultiTaskInferencer
 from mtpeft.tasks import DenseTask
+from mtpeft.visualization.fitted import value_extremes
 from mtpeft.visualization.html_key import html_key
-from mtpeft.visualization.key import value_extremes
 from mtpeft.visualization.panels import map_colours
 
 LONGEST = 1280

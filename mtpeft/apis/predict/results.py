@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from mtpeft.apis.predict.maps import Form, describe, encode, suffix_of
 from mtpeft.tasks import DenseTask
-from mtpeft.visualization.key import value_extremes
+from mtpeft.visualization.comparison import draw_comparison
+from mtpeft.visualization.fitted import value_extremes
 from mtpeft.visualization.panels import draw_panels, panel, panel_size, with_margin
+from mtpeft.visualization.sheet import Sheet
 
 Save = Literal['maps', 'drawings', 'both']
 Drawings = Literal['together', 'apart']
+Figure = Literal['png', 'jpg', 'pdf', 'svg']
 Ranges = dict[str, tuple[float, float]]
 Answer = Mapping[str, np.ndarray]
 _LARGEST = 1200  # pixels in height of a map that is drawn alone
@@ -30,6 +32,7 @@ class Wanted:
         drawings: One drawing of all maps, or one a task.
         height: Height of a map in a drawing, in pixels; ``None``: 240 together, apart that of the
             picture within 240 and 1200.
+        figure: Files of drawings of pictures; pdf and svg have text and boxes as vectors.
     """
 
     tasks: Mapping[str, DenseTask]
@@ -37,6 +40,7 @@ class Wanted:
     form: Form = 'png'
     drawings: Drawings = 'together'
     height: int | None = None
+    figure: Figure = 'png'
 
     @property
     def maps(self) -> bool:
@@ -57,10 +61,11 @@ class Wanted:
             for task, spec in self.tasks.items()
         }
 
-    def drawing_names(self, name: str, suffix: str = '.png') -> dict[str, str]:
+    def drawing_names(self, name: str, suffix: str | None = None) -> dict[str, str]:
         """Files of the drawings of an input; the one of all tasks has the key ``''``."""
         if not self.drawn:
             return {}
+        suffix = suffix or f'.{self.figure}'
         if self.drawings == 'together':
             return {'': f'drawings/{name}{suffix}'}
         return {task: f'drawings/{task}/{name}{suffix}' for task in self.tasks}
@@ -82,19 +87,31 @@ class Wanted:
         return files, readings
 
     def draw(
-        self, image: np.ndarray, answer: Answer, ranges: Ranges | None = None
-    ) -> dict[str, np.ndarray]:
-        """Drawings of a picture ``(H, W, C)``, BGR, by the keys of :meth:`drawing_names`, RGB."""
+        self, image: np.ndarray, answer: Answer, ranges: Ranges | None = None,
+        compared: Mapping[str, Answer] | None = None,
+    ) -> dict[str, Sheet]:  # fmt: skip
+        """Drawings of a picture ``(H, W, C)``, BGR, by the keys of :meth:`drawing_names`.
+
+        With ``compared``, answers of several models by their names, a row each is drawn.
+        """
         if not self.drawn:
             return {}
+        density = 2.0 if self.figure in ('pdf', 'svg') else 1.0
+        if compared:
+            height = self.height or 192
+            sheet = draw_comparison(self.tasks, shown(image), compared, height, density=density)
+            return {'': with_margin(sheet)}
         if self.drawings == 'together':
             rgb = shown(image)
-            return {'': draw_panels(self.tasks, rgb, answer, self.height or 240, ranges)}
+            height = self.height or 240
+            return {'': draw_panels(self.tasks, rgb, answer, height, ranges, density)}
         height = self.height or int(np.clip(image.shape[0], 240, _LARGEST))
         size = panel_size(image.shape, height)
         ranges = ranges or {}
         return {
-            name: with_margin(panel(task, answer[name], size, ranges.get(name)))
+            name: with_margin(
+                panel(task, answer[name], size, ranges.get(name), shown(image), density)
+            )
             for name, task in self.tasks.items()
         }
 
@@ -114,8 +131,3 @@ def shown(image: np.ndarray) -> np.ndarray:
         return array
     low, high = float(array.min()), float(array.max())
     return np.rint((array - low) / max(high - low, 1e-9) * 255).astype(np.uint8)
-
-
-def png(rgb: np.ndarray) -> bytes:
-    """A drawing ``(H, W, 3)``, RGB, as a file."""
-    return cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()

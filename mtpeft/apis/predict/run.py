@@ -13,7 +13,7 @@ from mtpeft.apis.inputs import Input
 from mtpeft.apis.pictures import reduced
 from mtpeft.apis.predict.folder import OutFolder
 from mtpeft.apis.predict.ledger import Ledger, NotWritten, Report
-from mtpeft.apis.predict.results import Answer, Wanted, png
+from mtpeft.apis.predict.results import Answer, Wanted
 from mtpeft.apis.predict.video import VideoRun
 from mtpeft.utils.progress import Progress
 from mtpeft.utils.signals import STATUS, Terminated
@@ -40,6 +40,8 @@ class PredictRun:
             their maps. ``None``: none is.
         said: What the index says of the model, JSON values.
         stream: Where progress is shown. Default: standard error.
+        compared: Further models by the names that drawings give them; the first entry names the
+            model itself, and may be ``None``. Their predictions are drawn, not written as maps.
 
     Raises:
         FileExistsError: the folder holds maps of another model or kind.
@@ -56,7 +58,9 @@ class PredictRun:
         longest: int | None = None,
         said: Mapping[str, Any] | None = None,
         stream: TextIO | None = None,
+        compared: Mapping[str, MultiTaskInferencer | None] | None = None,
     ) -> None:
+        self.compared = dict(compared or {})
         self.predict, self.folder, self.wanted = predict, folder, wanted
         self.batch_size, self.frames, self.stream = batch_size, frames, stream
         self.longest = longest
@@ -75,6 +79,12 @@ class PredictRun:
         Raises:
             FileExistsError: results would be written over.
         """
+        others = [found.source for found in inputs if found.kind != 'picture']
+        if self.compared and others:
+            raise ValueError(
+                f'{others[0]} is no picture: models are compared on pictures. Leave out the other '
+                'inputs, or --compare.'
+            )
         self.folder.refuse_existing(self.names(inputs))
         report = self.ledger.report
         try:
@@ -164,6 +174,14 @@ class PredictRun:
         if batch:
             yield batch
 
+    def _compared(self, image: np.ndarray, answer: Answer) -> dict[str, Answer]:
+        if not self.wanted.drawn:
+            return {}
+        return {
+            name: answer if predict is None else predict(image)
+            for name, predict in self.compared.items()
+        }
+
     def _write(self, found: Input, image: np.ndarray, answer: Answer) -> None:
         try:
             files, readings = self.wanted.encoded(found.name, answer)
@@ -171,8 +189,9 @@ class PredictRun:
             self.ledger.failed(found.source, error)
             return
         names = self.wanted.drawing_names(found.name)
-        for task, rgb in self.wanted.draw(image, answer).items():
-            files[names[task]] = png(rgb)
+        drawn = self.wanted.draw(image, answer, None, self._compared(image, answer))
+        for task, sheet in drawn.items():
+            files[names[task]] = sheet.encoded(f'.{self.wanted.figure}')
         for name, data in files.items():
             self.ledger.write(name, data)
         entry = self.ledger.entry(found, image.shape, readings)

@@ -76,8 +76,8 @@ class VideoRun:
         self.wanted.widened(self.ranges, answers)
         for image, answer in zip(batch, answers, strict=True):
             self._write(self.entry['frames'], answer)
-            for task, rgb in self.wanted.draw(image, answer, self.ranges).items():
-                self.films[task].add(rgb)
+            for task, sheet in self.wanted.draw(image, answer, self.ranges).items():
+                self.films[task].add(sheet.array())
             self.entry['frames'] += 1
             self.ledger.report.frames += 1
             progress.add()

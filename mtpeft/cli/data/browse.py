@@ -3,20 +3,18 @@
 import argparse
 from pathlib import Path
 
-import cv2
-import numpy as np
 from mmengine.registry import init_default_scope
 
 from mtpeft.apis.read_config import read_config
 from mtpeft.cli.config_arguments import add_config_arguments
 from mtpeft.datasets import DataFileError, MultiTaskDataset
 from mtpeft.registry import DATASETS
-from mtpeft.visualization.colorize import colorize
-from mtpeft.visualization.visualizer import photograph
+from mtpeft.visualization.comparison import TRUTH, draw_comparison
+from mtpeft.visualization.panels import with_margin
+from mtpeft.visualization.sheet import Sheet
+from mtpeft.visualization.visualizer import array_of, photograph
 
 DESCRIPTION = 'Draw samples of a data set after its transforms, one row a picture.'
-
-_CAPTION = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +37,9 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(min(args.number, len(dataset))):
-        grid, name = draw(dataset, index)
+        drawn, name = draw(dataset, index)
         path = folder / f'{index:04d}_{name}.png'
-        if not cv2.imwrite(str(path), grid[..., ::-1]):
-            raise OSError(f'{path}: cannot be written.')
+        drawn.save(path)
         print(path)
     return 0
 
@@ -57,25 +54,10 @@ def build_dataset(args: argparse.Namespace) -> MultiTaskDataset:
     return DATASETS.build(loader['dataset'])
 
 
-def draw(dataset: MultiTaskDataset, index: int) -> tuple[np.ndarray, str]:
-    """The picture and its labels side by side, ``(H, W, 3)`` RGB, and the picture's id."""
+def draw(dataset: MultiTaskDataset, index: int) -> tuple[Sheet, str]:
+    """The picture, its labels, and what their colours mean; and the picture's id."""
     packed = dataset[index]
-    sample = packed['data_samples']
-    img = photograph(packed['inputs'])
-    cells = [_caption(img, 'input')]
-    for name, task in dataset.tasks.items():
-        label = sample.get_gt(name)
-        if label is None:
-            cells.append(_caption(np.zeros_like(img), f'{name}: no label'))
-            continue
-        drawn = colorize(task, label.numpy().transpose(1, 2, 0))
-        if drawn.shape != img.shape:
-            drawn = cv2.resize(drawn, img.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        cells.append(_caption(drawn, name))
-    return np.concatenate(cells, 1), str(sample.get('img_id', index)).replace('/', '_')
-
-
-def _caption(img: np.ndarray, text: str) -> np.ndarray:
-    bar = np.full((_CAPTION, img.shape[1], 3), 255, np.uint8)
-    cv2.putText(bar, text, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([bar, np.ascontiguousarray(img)], 0)
+    sample, image = packed['data_samples'], photograph(packed['inputs'])
+    labels = {name: array_of(label) for name, label in sample.gt.items()}
+    drawn = draw_comparison(dataset.tasks, image, {TRUTH: labels} if labels else {})
+    return with_margin(drawn), str(sample.get('img_id', index)).replace('/', '_')
