@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mtpeft.adapters.base import Adapter
 from mtpeft.adapters.lanes.current import now, within
+from mtpeft.ops.conv_formed_again import Geometry, conv_formed_again
 from mtpeft.ops.dropout import draws_again, dropout
 from mtpeft.ops.dropped_low_rank_add import dropped_low_rank_add
 from mtpeft.ops.formed_linear import best_form, formed_linear
@@ -69,10 +70,19 @@ class AdapterLayer:
         """:meth:`convolve` with the weight that ``make`` makes of ``sources``.
 
         ``make`` has the contract of :func:`~mtpeft.ops.linear_formed_again.linear_formed_again`,
-        which a Linear layer in training calls: it makes the weight again in the backward pass.
+        which a layer in training calls: it makes the weight again in the backward pass.
         """
+        if forms_again():
+            x = autocast(x)
+            bias = None if bias is None else bias.to(x.dtype)
+            return self._convolve_again(x, make, sources, bias)
         weight = make(*(source[None] for source in sources))[0]
         return self.convolve(x, weight.to(x.dtype), bias)
+
+    def _convolve_again(
+        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None
+    ) -> Tensor:
+        raise TypeError(f'{type(self).__name__} defines no product with another weight.')
 
     def adapted(
         self,
@@ -197,13 +207,10 @@ class AdapterLinear(AdapterLayer, nn.Linear):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
-    def convolve_formed(
-        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None = None
+    def _convolve_again(
+        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None
     ) -> Tensor:
-        if not forms_again(self):
-            return super().convolve_formed(x, make, sources, bias)
-        x = autocast(x)
-        return linear_formed_again(x, None if bias is None else bias.to(x.dtype), make, *sources)
+        return linear_formed_again(x, bias, make, *sources)
 
 
 def autocast(x: Tensor) -> Tensor:
@@ -226,6 +233,17 @@ class AdapterConv2d(AdapterLayer, nn.Conv2d):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return self._conv_forward(x, weight, bias)
 
+    def _convolve_again(
+        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None
+    ) -> Tensor:
+        padding = self.padding
+        if isinstance(padding, str) or self.padding_mode != 'zeros':
+            mode = 'constant' if self.padding_mode == 'zeros' else self.padding_mode
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode)
+            padding = (0, 0)
+        geometry = Geometry(self.stride, padding, self.dilation)
+        return conv_formed_again(x, bias, make, geometry, *sources)
+
 
 class AdapterConv2dSame(AdapterLayer, Conv2dSame):
     """timm's convolution with TensorFlow padding, with an adapter."""
@@ -236,6 +254,13 @@ class AdapterConv2dSame(AdapterLayer, Conv2dSame):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         x = pad_same(x, weight.shape[-2:], self.stride, self.dilation)
         return F.conv2d(x, weight, bias, self.stride, 0, self.dilation)
+
+    def _convolve_again(
+        self, x: Tensor, make: Make, sources: Sequence[Tensor], bias: Tensor | None
+    ) -> Tensor:
+        x = pad_same(x, self.weight.shape[-2:], self.stride, self.dilation)
+        geometry = Geometry(self.stride, dilation=self.dilation)
+        return conv_formed_again(x, bias, make, geometry, *sources)
 
 
 class AdapterModule(AdapterLayer):

@@ -16,6 +16,7 @@ from mtpeft.adapters.lanes.on_map import OnMap
 from mtpeft.adapters.layers import autocast
 from mtpeft.adapters.lora import LoRA
 from mtpeft.adapters.ranks.low_rank import BASE, SHARED, all_components
+from mtpeft.ops.conv_formed_again import Geometry, conv_formed_again
 from mtpeft.ops.linear_formed_again import forms_again
 from mtpeft.ops.modulation import modulate
 from mtpeft.registry import ADAPTERS
@@ -45,8 +46,8 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
 
     The weights of all lanes are made at once, once a pass, and are kept between passes while
     nothing is trained (evaluation mode, no gradients). They are full matrices: see ``limit``. With
-    the layer's own kernel W0 is added to them, and a lane is one product. In training a Linear
-    layer's are made when they are passed, and again in the backward pass: none is kept.
+    the layer's own kernel W0 is added to them, and a lane is one product. In training they
+    are made when they are passed, and again in the backward pass: none is kept.
 
     Args:
         layer: The layer, or the module with layers inside, to adapt.
@@ -266,7 +267,7 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
         return modulate(self.matrix(), self.frequencies(), *options)
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor | Unstacked]:
-        if self._own_kernel and forms_again(layer):
+        if forms_again():
             omega = self.frequencies()
             if self.base == 'shared':  # stacked, its gradient would be as large as all weights
                 return {'omega': omega, 'base': Unstacked(self.matrix()[0])}
@@ -280,6 +281,11 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
         """From one base of all lanes, or from the factors of each."""
         m = base[0] if len(base) == 1 else self._fused(*base)
         return modulate(m, omega, self.gain, self.sine, self.lowpass, frozen[0])
+
+    def _lane_kernels(self, omega: Tensor, *base: Tensor) -> Tensor:
+        """The same of what lies beside the layer."""
+        m = base[0] if len(base) == 1 else self._fused(*base)
+        return modulate(m, omega, self.gain, self.sine, self.lowpass)
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if self.beside:
@@ -319,14 +325,17 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
-        if 'omega' in params:
-            base = [tensor for name, tensor in params.items() if name != 'omega']
-            sources = layer.weight, params['omega'], *base
+        formed = 'omega' in params
+        sources = (
+            [params['omega'], *(t for n, t in params.items() if n != 'omega')] if formed else []
+        )
+        if self._own_kernel and formed:
+            sources = layer.weight, *sources
             return layer.convolve_formed(x, self._lane_weights, sources, layer.bias)
         if self._own_kernel:
             return layer.convolve(x, params['weight'], layer.bias)
         passed = layer.frozen(x) if memory is None else memory
-        change = self._convolve(layer, x, params['weight'], passed)
+        change = self._beside(layer, x, sources or params['weight'], passed)
         if passed.shape != change.shape:
             raise ValueError(
                 f'{type(layer).__name__} changes the size of its map: expected '
@@ -335,18 +344,27 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
             )
         return passed + change
 
-    def _convolve(self, layer: nn.Module, x: Tensor, kernel: Tensor, like: Tensor) -> Tensor:
-        """``kernel`` over the map of ``x``, at the size of the map ``like``."""
-        x, padding = autocast(x), [k // 2 for k in self.kernel]
-        # under vmap a CPU's autocast does not know the convolution
-        kernel = kernel.to(x.dtype)
+    def _beside(
+        self, layer: nn.Module, x: Tensor, kernel: Tensor | Sequence[Tensor], like: Tensor
+    ) -> Tensor:
+        """A kernel, or what it is formed of, over the map of ``x``, at the size of ``like``."""
+        x, stride = autocast(x), (1, 1)
         if isinstance(layer, nn.Conv2d):
-            return F.conv2d(x, kernel, stride=layer.stride, padding=padding)
+            return self._convolve(x, kernel, layer.stride)
         if self.beside and x.ndim == 4 and not layer.channels_last:
             stride = [-(-a // b) for a, b in zip(x.shape[2:], like.shape[2:], strict=True)]
-            return F.conv2d(x, kernel, stride=stride, padding=padding)
+            return self._convolve(x, kernel, stride)
         patches = self.patches(x).movedim(-1, 1)
-        return self.tokens(F.conv2d(patches, kernel, padding=padding).movedim(1, -1), x)
+        return self.tokens(self._convolve(patches, kernel, stride).movedim(1, -1), x)
+
+    def _convolve(
+        self, x: Tensor, kernel: Tensor | Sequence[Tensor], stride: Sequence[int]
+    ) -> Tensor:
+        geometry = Geometry(stride, [k // 2 for k in self.kernel])
+        if isinstance(kernel, Tensor):
+            # under vmap a CPU's autocast does not know the convolution
+            return F.conv2d(x, kernel.to(x.dtype), None, *geometry)
+        return conv_formed_again(x, None, self._lane_kernels, geometry, *kernel)
 
     def extra_repr(self) -> str:
         options = f', base={self.base!r}, sine={self.sine}, lowpass={self.lowpass}'

@@ -95,7 +95,7 @@ class SineLoRA(FormedOnce, LoRA):
 
     def lane_tensors(self, layer: nn.Module) -> dict[str, Tensor]:
         # in training a lane's weight is formed where it is passed, and again in the backward pass
-        if forms_again(layer):
+        if forms_again():
             return super().lane_tensors(layer)
         whole = not self.coupling.reads
         return {'weight': self._formed_of('task', layer if whole else None)}

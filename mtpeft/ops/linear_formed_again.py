@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mtpeft.ops.plain import plain_ops
@@ -13,13 +13,12 @@ from mtpeft.ops.plain import plain_ops
 Make = Callable[..., Tensor]
 
 
-def forms_again(layer: nn.Module) -> bool:
-    """Is a weight of ``layer`` that is made of parameters better made twice than kept?
+def forms_again() -> bool:
+    """Is a weight that is made of parameters better made twice than kept?
 
-    Where a Linear layer trains; a compiler has ways of its own.
+    Where something trains; a compiler has ways of its own.
     """
-    trains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return trains and isinstance(layer, nn.Linear) and not plain_ops()
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and not plain_ops()
 
 
 def linear_formed_again(
@@ -60,8 +59,8 @@ class _LinearFormedAgain(torch.autograd.Function):
     def forward(x: Tensor, bias: Tensor | None, make: Make, *sources: Tensor) -> Tensor:
         out = None
         with torch.autocast(x.device.type, enabled=False):
-            for lanes in _groups(x):
-                weight = make(*_of(sources, lanes)).to(x.dtype)
+            for lanes in groups_of_lanes(x, len(x)):
+                weight = formed_of_lanes(make, of_lanes(sources, lanes), lanes, len(x)).to(x.dtype)
                 if out is None:
                     out = x.new_empty(*x.shape[:-1], weight.shape[-2])
                 # written into, since the result must be no view: a network may change it in place
@@ -86,10 +85,11 @@ class _LinearFormedAgain(torch.autograd.Function):
         d_x = torch.empty_like(x, memory_format=torch.contiguous_format) if need_x else None
         found: dict[int, list[Tensor]] = {i: [] for i in wanted}
         with torch.autocast(x.device.type, enabled=False):
-            for lanes in _groups(x):
-                own = [s.detach() for s in _of(sources, lanes)]
+            for lanes in groups_of_lanes(x, len(x)):
+                own = [s.detach() for s in of_lanes(sources, lanes)]
                 with torch.enable_grad():
-                    weight = ctx.make(*(s.requires_grad_(i in wanted) for i, s in enumerate(own)))
+                    own = [s.requires_grad_(i in wanted) for i, s in enumerate(own)]
+                    weight = formed_of_lanes(ctx.make, own, lanes, len(x))
                 upstream = _as_rows(grad[lanes])
                 if need_x:
                     torch.bmm(upstream, weight.detach().to(x.dtype), out=_as_rows(d_x[lanes]))
@@ -97,11 +97,7 @@ class _LinearFormedAgain(torch.autograd.Function):
                     d_weight = (upstream.mT @ _as_rows(x[lanes])).to(weight.dtype)
                     d_own = torch.autograd.grad(weight, [own[i] for i in wanted], d_weight)
                     for i, d_one in zip(wanted, d_own, strict=True):
-                        if found[i] and len(sources[i]) == 1:  # the same for all lanes
-                            # (not in place: the gradients of two sources can be one tensor)
-                            found[i] = [found[i][0] + d_one]
-                        else:
-                            found[i].append(d_one)
+                        found[i] = gathered(found[i], d_one, sources[i])
             d_bias = grad.flatten(0, -2).sum(0) if need_bias else None
         d_sources = (torch.cat(found[i]) if i in found else None for i in range(len(sources)))
         return d_x, d_bias, None, *d_sources
@@ -115,26 +111,46 @@ class _LinearFormedAgain(torch.autograd.Function):
         make: Make,
         *sources: Tensor,
     ) -> tuple[Tensor, int]:
-        def stacked(tensor: Tensor, dim: int | None) -> Tensor:
-            # the axis of one lane, which the function above put there, makes place for them
-            return tensor if dim is None else tensor.movedim(dim, 0).squeeze(1)
-
         x_dim, bias_dim, _, *dims = in_dims
         if bias_dim is not None:
             raise ValueError('linear_formed_again has one bias for all lanes, got one for each')
-        x = stacked(x, x_dim).expand(info.batch_size, *x.shape[2 if x_dim is not None else 1 :])
-        sources = [stacked(s, dim) for s, dim in zip(sources, dims, strict=True)]
+        x, *sources = in_front((x, *sources), (x_dim, *dims))
+        x = x.expand(info.batch_size, *x.shape[1:])
         return _LinearFormedAgain.apply(x, bias, make, *sources).unsqueeze(1), 0
 
 
-def _groups(x: Tensor) -> list[slice]:
+def groups_of_lanes(x: Tensor, count: int) -> list[slice]:
     """Lanes whose weights are there at one time."""
-    each = [slice(i, i + 1) for i in range(len(x))]
+    each = [slice(i, i + 1) for i in range(count)]
     return each if x.device.type == 'cpu' else [slice(None)]
 
 
-def _of(tensors: Sequence[Tensor | None], lanes: slice) -> list[Tensor | None]:
-    return [t if t is None or len(t) == 1 else t[lanes] for t in tensors]
+def of_lanes(tensors: Sequence[Tensor], lanes: slice) -> list[Tensor]:
+    """Of each tensor with lanes in front those of a group; what is the same for all stays."""
+    return [t if len(t) == 1 else t[lanes] for t in tensors]
+
+
+def in_front(tensors: Sequence[Tensor], dims: Sequence[int | None]) -> list[Tensor]:
+    """Tensors of one lane each, mapped over ``dims``, with the lanes on their first axis."""
+    return [
+        # the axis of one lane, which the function for one put there, makes place for them
+        tensor if dim is None else tensor.movedim(dim, 0).squeeze(1)
+        for tensor, dim in zip(tensors, dims, strict=True)
+    ]
+
+
+def formed_of_lanes(make: Make, sources: Sequence[Tensor], lanes: slice, count: int) -> Tensor:
+    """The weights of a group of ``count`` lanes, where all have the same too."""
+    weight = make(*sources)
+    return weight.expand(len(range(count)[lanes]), *weight.shape[1:])
+
+
+def gathered(found: list[Tensor], one: Tensor, source: Tensor) -> list[Tensor]:
+    """``found`` gradients of a source by group, with one more."""
+    if found and len(source) == 1:  # the same for all lanes
+        # (not in place: the gradients of two sources can be one tensor)
+        return [found[0] + one]
+    return [*found, one]
 
 
 def _as_rows(x: Tensor) -> Tensor:

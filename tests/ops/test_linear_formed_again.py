@@ -90,9 +90,9 @@ def test_lanes_at_once_equal_lanes_in_turn(monkeypatch):
     """What other devices than a CPU do."""
     x, a, b, weight = double(LANES, 4, 5), double(LANES, 2, 5), double(LANES, 6, 2), double(6, 5)
     results = []
-    for groups in (None, lambda x: [slice(None)]):
+    for groups in (None, lambda x, count: [slice(None)]):
         if groups:
-            monkeypatch.setattr('mtpeft.ops.linear_formed_again._groups', groups)
+            monkeypatch.setattr('mtpeft.ops.linear_formed_again.groups_of_lanes', groups)
         out = torch.vmap(lambda *own: linear_formed_again(own[0], None, make, *own[1:], weight))
         out = out(x, a, b)
         results.append([out, *torch.autograd.grad(out.square().sum(), [x, a, b, weight])])
