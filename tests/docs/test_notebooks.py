@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import matplotlib
 import pytest
 from helpers.markdown import ROOT
+from matplotlib import pyplot
 from mmengine.registry import DefaultScope
 
 NOTEBOOKS = sorted((ROOT / 'docs' / 'notebooks').glob('*.ipynb'))
@@ -20,7 +20,7 @@ NEEDS = {
 def test_a_notebook_runs(path, tmp_path, monkeypatch):
     for package in NEEDS.get(path.stem, ()):
         pytest.importorskip(package)
-    matplotlib.use('Agg')
+    pyplot.switch_backend('Agg')
     monkeypatch.chdir(tmp_path)
     space = {'__name__': 'notebook'}
     for number, cell in enumerate(json.loads(path.read_text(encoding='utf-8'))['cells']):
@@ -28,7 +28,7 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
         if cell['cell_type'] == 'code':
             assert not cell['outputs'], 'notebooks are kept without outputs'
             exec(compile(source, f'{path.name}, cell {number}', 'exec'), space)
-    matplotlib.pyplot.close('all')
+    pyplot.close('all')
     DefaultScope._instance_dict.clear()
 
 
