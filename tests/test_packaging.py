@@ -102,6 +102,7 @@ def test_version(options):
     assert options['version'] == mtpeft.__version__
     assert re.fullmatch(r'\d+\.\d+\.\d+', mtpeft.__version__)
     assert f'## {mtpeft.__version__} ' in (ROOT / 'CHANGELOG.md').read_text()
+    assert f'\nversion: {mtpeft.__version__}\n' in (ROOT / 'CITATION.cff').read_text()
 
 
 def test_python_versions(options):
