@@ -113,8 +113,12 @@ def environments(archives, tmp_path_factory) -> dict[str, Path]:
         python = folder / 'env/bin/python'
         site = run(python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))',
                    cwd=folder).strip()  # fmt: skip
-        # (a path file within that folder is not read: what is editable here is not there)
-        Path(site, 'lent.pth').write_text(sysconfig.get_path('purelib') + '\n')
+        # (a path file within that folder is not read: what is editable here is not there, and
+        # setuptools' stand-in for distutils, which MMEngine asks for, is named)
+        lent = [sysconfig.get_path('purelib')]
+        if importlib.util.find_spec('_distutils_hack'):
+            lent.append('import _distutils_hack; _distutils_hack.add_shim()')
+        Path(site, 'lent.pth').write_text('\n'.join(lent) + '\n')
         run(python, '-m', 'pip', 'install', '--no-deps', '--no-index', '--ignore-installed',
             '--no-build-isolation', archive, cwd=folder)  # fmt: skip
         made[kind] = folder

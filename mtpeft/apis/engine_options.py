@@ -161,7 +161,11 @@ READ = (*RUN, 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile')
 
 _share = Annotated[float, Range(0, 1)]
 _Blocks = Annotated[int, Range(1, 1000)]
-_interval = {'val_interval': Count, 'val_begin': Index}
+_interval = {
+    'val_interval': Count,
+    'val_begin': Index,
+    'dynamic_intervals': Sequence[tuple[Index, Count]] | None,
+}
 _end = {'begin': Index, 'end': Count}
 
 #: options of classes of MMEngine and torch whose bounds, or parts, their signatures do not tell

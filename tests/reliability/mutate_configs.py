@@ -173,7 +173,8 @@ HARMLESS: dict[str, str] = {
     r'|distill_weights\.\d|orthogonality|t_initial|ignore_value|log_level|max_drop|val_begin'
     r'|drop_rate|shift|omega|interval|save_begin)': 'zero',
     # steps, rates and seeds may be as large as they like; rewarded and paid for when it runs
-    r'.*\.(max_epochs|max_iters|val_interval|val_begin|interval|begin|end|T_max|milestones\.\d|lr'
+    r'.*\.(max_epochs|max_iters|val_interval|val_begin|dynamic_intervals\.\d\.\d|interval|begin|end'
+    r'|T_max|milestones\.\d|lr'
     r'|weight_decay|max_norm|seed|batch_size|base_batch_size|max_keep_ckpts|window_size'
     r'|num_pictures|scale|alpha|gain|omega|shift|margin|eps|loss_weight|std\.\d|std|mean\.\d'
     r'|baselines\..*|weight|shrink_every|delta_t|every|warmup|budget|start_epoch|ignore_value'
