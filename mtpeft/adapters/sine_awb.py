@@ -277,15 +277,13 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
         sources = sources if weight is None else (*sources, weight)
         return {'weight': self.formed(sources, lambda: self.kernels(weight), ranks)}
 
-    def _lane_weights(self, frozen: Tensor, omega: Tensor, *base: Tensor) -> Tensor:
-        """From one base of all lanes, or from the factors of each."""
+    def _formed_kernels(self, omega: Tensor, *base: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """From one base of all lanes, or from the factors of each; with ``frozen``, added to it."""
         m = base[0] if len(base) == 1 else self._fused(*base)
-        return modulate(m, omega, self.gain, self.sine, self.lowpass, frozen[0])
+        return modulate(m, omega, self.gain, self.sine, self.lowpass, frozen)
 
-    def _lane_kernels(self, omega: Tensor, *base: Tensor) -> Tensor:
-        """The same of what lies beside the layer."""
-        m = base[0] if len(base) == 1 else self._fused(*base)
-        return modulate(m, omega, self.gain, self.sine, self.lowpass)
+    def _formed_weights(self, frozen: Tensor, *sources: Tensor) -> Tensor:
+        return self._formed_kernels(*sources, frozen=frozen[0])
 
     def delta_weight(self, layer: nn.Module, task: str | None = None) -> Tensor:
         if self.beside:
@@ -325,17 +323,16 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
     def lane(
         self, layer: nn.Module, x: Tensor, params: dict[str, Tensor], memory: Tensor | None
     ) -> Tensor:
-        formed = 'omega' in params
-        sources = (
-            [params['omega'], *(t for n, t in params.items() if n != 'omega')] if formed else []
-        )
-        if self._own_kernel and formed:
-            sources = layer.weight, *sources
-            return layer.convolve_formed(x, self._lane_weights, sources, layer.bias)
+        # the weight, or what it is formed of
+        formed_of = [params[name] for name in ('omega', 'base', *'awb') if name in params]
+        kernel = formed_of or params['weight']
+        if self._own_kernel and isinstance(kernel, Tensor):
+            return layer.convolve(x, kernel, layer.bias)
         if self._own_kernel:
-            return layer.convolve(x, params['weight'], layer.bias)
+            sources = layer.weight, *kernel
+            return layer.convolve_formed(x, self._formed_weights, sources, layer.bias)
         passed = layer.frozen(x) if memory is None else memory
-        change = self._beside(layer, x, sources or params['weight'], passed)
+        change = self._beside(layer, x, kernel, passed)
         if passed.shape != change.shape:
             raise ValueError(
                 f'{type(layer).__name__} changes the size of its map: expected '
@@ -364,7 +361,7 @@ class SineAWB(OnMap, SharesAcrossLayers, FormedOnce, LoRA):
         if isinstance(kernel, Tensor):
             # under vmap a CPU's autocast does not know the convolution
             return F.conv2d(x, kernel.to(x.dtype), None, *geometry)
-        return conv_formed_again(x, None, self._lane_kernels, geometry, *kernel)
+        return conv_formed_again(x, None, self._formed_kernels, geometry, *kernel)
 
     def extra_repr(self) -> str:
         options = f', base={self.base!r}, sine={self.sine}, lowpass={self.lowpass}'
