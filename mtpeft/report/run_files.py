@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from mtpeft.checkpoints.files import CheckpointError, safe_load
 from mtpeft.checkpoints.work_dir import last_checkpoint, numbered
+from mtpeft.utils.run_logs import SCALARS, read_log
 
-_SCALARS = '*/vis_data/scalars.json'
 #: what records have beside the figures of an evaluation
 _NO_FIGURES = frozenset({'step', 'iter', 'epoch', 'time', 'data_time', 'memory', 'lr', 'base_lr'})
 _STATE = ('rank/', 'omega/')
@@ -90,7 +90,7 @@ class RunFiles:
 
 def is_run(path: Path) -> bool:
     """Is it the work dir of a run that has begun?"""
-    return any(path.glob(_SCALARS)) or (path / 'result.json').is_file()
+    return any(path.glob(SCALARS)) or (path / 'result.json').is_file()
 
 
 def runs_of_suite(path: Path) -> list[Path]:
@@ -106,8 +106,11 @@ def read_run(path: Path) -> RunFiles:
         ReportError: a file in it is damaged.
     """
     run = RunFiles(path, result=_json(path / 'result.json'), recipe=_json(path / 'recipe.json'))
-    for file in sorted(path.glob(_SCALARS)):
-        _add(run, _lines(file))
+    if any(path.glob(SCALARS)):
+        log = read_log(path)
+        run.train = log.train
+        run.ranks = [record for record in log.others if 'rank/mean' in record]
+        run.val = [record for record in log.others if _has_figures(record)]
     started = sorted(path.glob('*.py'))
     run.config_name = started[-1].name if started else ''
     configs = sorted(path.glob('*/vis_data/config.py')) or started
@@ -138,6 +141,10 @@ def _add(run: RunFiles, records: list[dict]) -> None:
             kept[:] = [r for r in kept if r['step'] < found[0]['step']] + found
 
 
+def _has_figures(record: Mapping) -> bool:
+    return any(key not in _NO_FIGURES and not key.startswith(_STATE) for key in record)
+
+
 def _read_checkpoint(run: RunFiles) -> None:
     try:
         name = last_checkpoint(run.path)
@@ -162,17 +169,6 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ReportError(f'{path} is damaged ({error}). Remove it, or bring it back.') from None
     return dict(found) if isinstance(found, Mapping) else {}
-
-
-def _lines(path: Path) -> list[dict]:
-    """Records of a file; a last line that a kill cut off is left out."""
-    records = []
-    for line in path.read_text(encoding='utf-8').splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return [record for record in records if isinstance(record, dict)]
 
 
 def _seed(name: str) -> int:

@@ -96,9 +96,18 @@ def _add(log: RunLog, records: list[dict]) -> None:
     others = [r for r in records if 'step' in r and 'loss' not in r]
     if trained:
         log.train = [r for r in log.train if r['iter'] < trained[0]['iter']] + trained
-    if others:
-        first = min(r['step'] for r in others)
-        log.others = [r for r in log.others if r['step'] < first] + others
+    # what hooks say counts iterations, figures of evaluations count epochs: each by its own steps
+    first: dict[str, float] = {}
+    for record in others:
+        for key in _said(record):
+            first[key] = min(first.get(key, math.inf), record['step'])
+    kept = [r for r in log.others
+            if all(r['step'] < first.get(key, math.inf) for key in _said(r))]  # fmt: skip
+    log.others = kept + others
+
+
+def _said(record: Mapping) -> list[str]:
+    return [key for key in record if key not in (*_COUNTERS, 'time', 'data_time')]
 
 
 def _records(file: Path) -> list[dict]:

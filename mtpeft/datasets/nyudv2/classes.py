@@ -8,15 +8,14 @@ import numpy as np
 
 from mtpeft.datasets.errors import DataFileError
 from mtpeft.datasets.files import read_mat
+from mtpeft.tasks.palettes import NYUD
 from mtpeft.utils.suggest import hint
 
-CLASSES = (
-    'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door', 'window', 'bookshelf',
-    'picture', 'counter', 'blinds', 'desk', 'shelves', 'curtain', 'dresser', 'pillow', 'mirror',
-    'floor mat', 'clothes', 'ceiling', 'books', 'refridgerator', 'television', 'paper', 'towel',
-    'shower curtain', 'box', 'whiteboard', 'person', 'night stand', 'toilet', 'sink', 'lamp',
-    'bathtub', 'bag', 'otherstructure', 'otherfurniture', 'otherprop',
-)  # fmt: skip
+_SPELT = {
+    'refrigerator': 'refridgerator', 'other structure': 'otherstructure',
+    'other furniture': 'otherfurniture', 'other prop': 'otherprop',
+}  # fmt: skip
+CLASSES = tuple(_SPELT.get(name, name) for name in NYUD)
 """The 40 classes, in order in NYU's spelling; the last three collect the rest."""
 
 NAMED = 37
