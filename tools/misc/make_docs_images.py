@@ -5,7 +5,7 @@
     python tools/misc/make_docs_images.py --only faar_grid.png lanes.png
 
 --scenes is the folder of `mtpeft compare --suite scenes mtlora faar sinewich`, --nyud that of
-`mtpeft compare --suite nyud_lr`, --first-run the work dir of `mtpeft train
+`mtpeft compare --suite nyud_long`, --first-run the work dir of `mtpeft train
 faar_efficientnet-lite2_scenes`. Of NYUDv2 no photograph is drawn. Screenshots need a browser.
 """
 
@@ -30,7 +30,7 @@ OUT = ROOT / 'docs' / 'images'
 SHIPPED = 'mtpeft:faar_efficientnet-lite2_scenes'
 #: of the validation set: persons, furniture, an animal
 SCENES = (0,)
-ROOMS = (0,)
+ROOMS = (60,)
 ORDER = ('semseg', 'human_parts', 'sal', 'normals', 'depth', 'edge')
 
 
@@ -75,7 +75,7 @@ def scenes_grid(args: argparse.Namespace) -> None:
 
 def nyud_grid(args: argparse.Namespace) -> None:
     """Methods side by side on NYUDv2, without its photographs."""
-    labels = {'mtlora@0.0005': 'MTLoRA', 'faar@0.001': 'FAAR'}
+    labels = {'mtlora': 'MTLoRA', 'faar': 'FAAR', 'sinewich': 'Free Sinewich'}
     found = {
         shown: from_pretrained(_run(args.nyud, label, '--nyud')) for label, shown in labels.items()
     }
