@@ -91,16 +91,16 @@ def run(args: argparse.Namespace) -> int:
     """Predict; the exit status."""
     from mtpeft.apis.inputs import find_inputs
     from mtpeft.apis.predict.folder import OutFolder
-    from mtpeft.utils.signals import watch
+    from mtpeft.utils.signals import watched
 
-    watch()
     try:
         # all that can be wrong without a model is said before one is read
         inputs = find_inputs(args.inputs, args.recursive, without=Path(args.out))
-        folder = OutFolder(args.out, args.force)
-        job = _job(args, folder)
-        _first_screen(args, job, inputs)
-        report = job.run(inputs)
+        with watched():
+            folder = OutFolder(args.out, args.force)
+            job = _job(args, folder)
+            _first_screen(args, job, inputs)
+            report = job.run(inputs)
     except (OSError, ValueError, KeyError, TypeError) as error:
         words = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f'mtpeft predict: {words}', file=sys.stderr)

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if get_device() == 'cpu':
         keep_freed_memory()
-    signals.watch()
-    _train(args)
+    with signals.watched():
+        _train(args)
     end_distributed()
 
 

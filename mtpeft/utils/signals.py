@@ -22,9 +22,46 @@ class _Watch:
     inside = 0
 
 
-def watch() -> None:
-    """Raise :class:`Terminated` in the main thread when SIGTERM comes; a second one is ignored."""
-    signal.signal(signal.SIGTERM, _received)
+@contextmanager
+def watched() -> Iterator[None]:
+    """Raise :class:`Terminated` in the main thread when SIGTERM comes; a second one is ignored.
+
+    What SIGTERM did before, it does again behind the block, unless it came. Forked processes, such
+    as those of a ``multiprocessing.Pool``, are ended by it at once: where one waits for a lock, a
+    handler in Python may run too late, and ``Pool.terminate`` would wait for ever.
+    """
+    before = signal.signal(signal.SIGTERM, _received)
+    _Watch.came = False
+    try:
+        yield
+    finally:
+        if not _Watch.came:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _before_fork() -> None:
+    if signal.getsignal(signal.SIGTERM) is _received:
+        # one that comes to the child before it is set up waits; Python would drop it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _after_fork_in_parent() -> None:
+    if signal.getsignal(signal.SIGTERM) is _received:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _after_fork_in_child() -> None:
+    if signal.getsignal(signal.SIGTERM) is _received:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def _received(number: int, frame: FrameType | None) -> None:

@@ -1,14 +1,19 @@
 """What SIGTERM does, in a process of its own."""
 
+import signal
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from mtpeft.utils.signals import STATUS
+from mtpeft.utils.signals import STATUS, watched
 
-START = 'import os, signal, time\nfrom mtpeft.utils import signals\nsignals.watch()\n'
+START = """import os, signal, time
+from mtpeft.utils import signals
+watching = signals.watched()
+watching.__enter__()
+"""
 SEND = 'os.kill(os.getpid(), signal.SIGTERM)\n'
 
 
@@ -69,3 +74,21 @@ def test_it_may_come_a_little_later():
         print(signals.came(), signals.came(patience=20))
     """)
     assert done.stdout == 'False True\n'
+
+
+def test_a_forked_process_is_ended_at_once():
+    done = run("""
+        pid = os.fork()
+        if not pid:
+            time.sleep(100)
+        os.kill(pid, signal.SIGTERM)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), signals.came())
+    """)
+    assert done.stdout == f'{-signal.SIGTERM} False\n' and not done.stderr
+
+
+def test_what_was_there_is_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with watched():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
