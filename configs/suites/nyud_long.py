@@ -27,8 +27,7 @@ entries = [
         ('decoders_only', 'decoders_only/decoders_only', lora, {}),
         ('lora', 'lora/lora', lora, {}),
         ('mtlora', 'mtlora/mtlora', lora, first),
-        # at the parameters that FAAR has left (806,390): ranks at 10/16, the share whose total (815,614) is
-        # nearest
+        # at the parameters that FAAR has left (806,390): 10/16 of the ranks, which gives 815,614
         (
             'mtlora-equal',
             'mtlora/mtlora',
@@ -43,9 +42,12 @@ entries = [
         ('faar-dora', 'faar/faar-dora', faar, {}),
         ('faar-pdrs-lora', 'faar/faar-pdrs-lora', faar, {}),
         ('faar-pdrs-dora', 'faar/faar-pdrs-dora', faar, {}),
-        ('faar-cw-sp', 'faar/faar-cw-sp', faar, {}),
-        ('faar-ts-pd', 'faar/faar-ts-pd', faar, {}),
+        # MTLoRA's adapters, so MTLoRA's rate: what differs is the decoder alone
+        ('faar-cw-sp', 'faar/faar-cw-sp', lora, {}),
+        ('faar-ts-pd', 'faar/faar-ts-pd', lora, {}),
         ('faar', 'faar/faar', faar, first),
+        # nyud_lr shrank FAAR's ranks after each epoch; here its other rate at full length
+        ('faar-rate-of-mtlora', 'faar/faar', lora, {}),
         # down to the effective parameters of `faar`
         (
             'faar-plus',
