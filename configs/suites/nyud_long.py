@@ -1,6 +1,6 @@
 # NYUDv2 with EfficientNet-Lite2 at 96 x 128 for 20 epochs, twice those of the configs. Rows that
-# decide are made first (stage 0), then those whose size follows from what FAAR has left (1), then the
-# ablations (2).
+# decide are made first (stage 0), then those whose size follows from what FAAR has left (1), then
+# the ablations (2).
 epochs = 20
 data = 'NYUDv2'
 seeds = [0]
@@ -48,6 +48,13 @@ entries = [
         ('faar', 'faar/faar', faar, first),
         # nyud_lr shrank FAAR's ranks after each epoch; here its other rate at full length
         ('faar-rate-of-mtlora', 'faar/faar', lora, {}),
+        # no draws of b behind the last shrinking
+        (
+            'faar-truncate-while-shrinking',
+            'faar/faar',
+            {**faar, 'default_hooks.pdrs.truncate': 'while_shrinking'},
+            {},
+        ),
         # down to the effective parameters of `faar`
         (
             'faar-plus',

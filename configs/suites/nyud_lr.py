@@ -1,5 +1,5 @@
-# The first 13 epochs of a schedule of 40 at three learning rates, for one method of each family; the
-# best of each family is that of its rows in configs/suites/nyud_long.py.
+# The first 13 epochs of a schedule of 40 at three learning rates, for one method of each family;
+# the best of each family is that of its rows in configs/suites/nyud_long.py.
 data = 'NYUDv2'
 seeds = [0]
 cfg_options = {

@@ -28,7 +28,8 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
 
     *Random truncation.* For every optimiser step and each stream of each adapter, a length
     :math:`b \sim U\{1..r\}` is drawn, and only the first b of the r active components are used.
-    Evaluation uses all active ones.
+    Evaluation uses all active ones. With ``truncate='while_shrinking'`` training does too, from the
+    last shrinking on.
 
     *Scores.* At every optimiser step, from the gradients of the whole loss (all processes, without
     loss scale, before clipping), each component gets its directional derivative
@@ -64,6 +65,8 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         shrinks: Instead of the four above: so many shrinkings, evenly within the first ``until`` of
             the training. For short runs: of the paper's 300 epochs, about the first 15 shrink.
         until: Share of the training in which these are, in (0, 1].
+        truncate: Train truncated to the end, ``'always'``, as the paper has it, or
+            ``'while_shrinking'``: up to the last shrinking, behind which nothing is scored.
         debias: Divide each average score by how often the component was in use.
         scope: What shares a draw of b: nothing but the stream of one ``'adapter'``, or all of one
             ``'step'`` (each at the same share of its rank).
@@ -99,6 +102,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         by_epoch: bool = True,
         shrinks: Count | None = None,
         until: Share = 1 / 3,
+        truncate: Literal['always', 'while_shrinking'] = 'always',
         debias: bool = False,
         scope: Literal['adapter', 'step'] = 'adapter',
         clamp: Positive | None = None,
@@ -116,6 +120,7 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
         self.by_epoch = by_epoch and shrinks is None
         self.shrinks = shrinks
         self.until = until
+        self.truncate = truncate
         self.debias = debias
         self.clamp = clamp
         self.scope = scope
@@ -181,7 +186,14 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
             scored.score.copy_(saved['score'])
             scored.activity.copy_(saved['activity'])
 
-    # -- scores ----------------------------------------------------------------------------------
+    # -- truncation and scores -------------------------------------------------------------------
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        time = runner.epoch if self.by_epoch else runner.iter
+        if self.truncate == 'while_shrinking' and time >= self._last:
+            self.use_all()
+        else:
+            super().before_train_iter(runner, batch_idx, data_batch)
 
     def observe(self) -> None:
         self._score()
@@ -232,8 +244,11 @@ class PDRSHook(RandomTruncation, RankAllocatorHook):
 
     def _due(self, time: int) -> bool:
         past = time - self.start_epoch
-        last = math.inf if self.shrink_until is None else self.shrink_until
-        return past > 0 and past % self.shrink_every == 0 and time <= last
+        return past > 0 and past % self.shrink_every == 0 and time <= self._last
+
+    @property
+    def _last(self) -> float:
+        return math.inf if self.shrink_until is None else self.shrink_until
 
     def shrink(self, runner: Runner) -> None:
         """Keep the best components of every stream."""

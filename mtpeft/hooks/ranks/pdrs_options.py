@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mtpeft.utils.suggest import hint
+
+TRUNCATE = ('always', 'while_shrinking')
+
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` for an option of PDRSHook that is out of its range.
@@ -11,6 +15,9 @@ def check_options(options: Mapping[str, Any]) -> None:
         options: Values by name.
     """
     _check_shares(options)
+    truncate = options['truncate']
+    if truncate not in TRUNCATE:
+        raise ValueError(f'truncate={truncate!r} is unknown. ' + hint(str(truncate), TRUNCATE))
     least = dict(min_rank=1, margin=0, start_epoch=0, shrink_every=1)
     if options['shrink_until'] is not None:
         least['shrink_until'] = 0

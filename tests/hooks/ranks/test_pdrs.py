@@ -411,6 +411,35 @@ def test_so_many_shrinkings_within_a_share_of_the_run(base, tmp_path, options, t
     assert mean == sorted(mean, reverse=True) and mean[-1] < mean[0]
 
 
+@ROOT_HOOKS.register_module()
+class Truncated(Hook):
+    """Which steps were truncated."""
+
+    priority = 'LOWEST'
+
+    def before_run(self, runner):
+        self.steps = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        prefixes = [scored.group.prefix is not None for scored in hook_of(runner).scored]
+        assert len(set(prefixes)) == 1
+        self.steps.append(prefixes[0])
+
+
+@pytest.mark.parametrize('options, truncated', [
+    (dict(shrinks=3, until=0.5), 18),
+    (dict(shrinks=3, until=0.5, truncate='while_shrinking'), 9),
+    (dict(shrink_until=2, truncate='while_shrinking'), 6),
+    (dict(truncate='while_shrinking'), 18),  # they shrink to the end
+])  # fmt: skip
+def test_truncation_may_end_with_the_last_shrinking(base, tmp_path, options, truncated):
+    cfg = config(base, pdrs=options, train_cfg__max_epochs=6)
+    cfg.custom_hooks.append(dict(type='mmengine.Truncated'))
+    runner = train(cfg, tmp_path)
+    steps = next(h for h in runner.hooks if isinstance(h, Truncated)).steps
+    assert steps == [True] * truncated + [False] * (18 - truncated)
+
+
 def test_a_resumed_run_goes_on_with_its_shrinkings(base, tmp_path):
     def cfg(cut):
         cfg = config(base, pdrs=dict(shrinks=3, until=0.9))
@@ -464,6 +493,7 @@ def test_what_is_logged(base, tmp_path, caplog):
         (dict(shrinks=15, until=0), r'until in \(0, 1\], a share of training, got 0'),
         (dict(shrinks=15, shrink_every=2), 'shrinks=15 says when to shrink instead of start_epoch'),
         (dict(shrinks=15, shrink_until=9), 'leave these out, or `shrinks`'),
+        (dict(truncate='never'), "truncate='never' is unknown.*always"),
         (dict(scope='steps'), "scope='steps' is unknown.*'step'"),
     ],
 )  # fmt: skip
